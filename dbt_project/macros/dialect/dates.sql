@@ -1,0 +1,44 @@
+{# What DuckDB and Spark say differently about dates. #}
+
+{# One row per day from `first` to `last`, both included, as column `day`. #}
+{% macro days_between(first, last) -%}
+    {%- if target.type == 'spark' -%}
+        select explode(sequence({{ first }}, {{ last }}, interval 1 day)) as day
+    {%- else -%}
+        select cast(unnest(generate_series({{ first }}, {{ last }}, interval 1 day)) as date) as day
+    {%- endif -%}
+{%- endmacro %}
+
+{# Whole days from `earlier` to `later`; negative when they are the other way round. #}
+{% macro day_count(earlier, later) -%}
+    {%- if target.type == 'spark' -%}
+        datediff({{ later }}, {{ earlier }})
+    {%- else -%}
+        date_diff('day', {{ earlier }}, {{ later }})
+    {%- endif -%}
+{%- endmacro %}
+
+{% macro add_days(day, days) -%}
+    {%- if target.type == 'spark' -%}
+        date_add({{ day }}, cast({{ days }} as int))
+    {%- else -%}
+        ({{ day }} + cast({{ days }} as int))
+    {%- endif -%}
+{%- endmacro %}
+
+{% macro add_months(day, months) -%}
+    {%- if target.type == 'spark' -%}
+        add_months({{ day }}, cast({{ months }} as int))
+    {%- else -%}
+        cast({{ day }} + to_months(cast({{ months }} as int)) as date)
+    {%- endif -%}
+{%- endmacro %}
+
+{# Monday 1 to Sunday 7. #}
+{% macro iso_weekday(day) -%}
+    {%- if target.type == 'spark' -%}
+        (weekday({{ day }}) + 1)
+    {%- else -%}
+        isodow({{ day }})
+    {%- endif -%}
+{%- endmacro %}

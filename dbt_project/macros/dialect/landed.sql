@@ -1,0 +1,21 @@
+{# What DuckDB and Spark say differently about the raw zone. #}
+
+{# Every batch of one table in the raw zone. A file without rows that has every contracted column is always among them. #}
+{% macro source(source_name, table_name) -%}
+    {%- do builtins.source(source_name, table_name) -%}
+    {%- set files = env_var('SIGHTLINE_HOME', '../var') ~ '/raw/' ~ source_name ~ '/*/' ~ table_name ~ '.parquet' -%}
+    {%- if target.type == 'spark' -%}
+        parquet.`{{ files }}`
+    {%- else -%}
+        read_parquet('{{ files }}', union_by_name = true)
+    {%- endif -%}
+{%- endmacro %}
+
+{# Columns of a landed table beyond the contract: they are called `x_<name>`. #}
+{% macro extra_columns(source_name, table_name) -%}
+    {%- if execute -%}
+        {%- for column in adapter.get_columns_in_query('select * from ' ~ source(source_name, table_name) ~ ' limit 0') if column is string and column.startswith('x_') %}
+    {{ column }},
+        {%- endfor -%}
+    {%- endif -%}
+{%- endmacro %}

@@ -1,0 +1,64 @@
+{# One row per key of a contract entity over all sources of the run: the newest version known at the end of the as-of date.
+   A deleted row keeps its last values and says so in `_is_deleted`. An entity no source delivers is a typed relation without rows. #}
+{% macro known_rows(entity) -%}
+    {%- set keys = [] -%}
+    {%- if execute -%}
+        {%- set contract = graph.sources.values() | selectattr('source_name', 'equalto', 'extract') | selectattr('name', 'equalto', entity) | first -%}
+        {%- for column in contract.columns.values() if column.config.meta.get('is') == 'key' -%}
+            {%- do keys.append(column.name) -%}
+        {%- endfor -%}
+        {%- set columns = contract.columns.values() | map(attribute='name') | list -%}
+    {%- endif -%}
+    {%- set staged = [] -%}
+    {%- for source_name in var('sources') if entity in var('source_entities')[source_name] -%}
+        {%- do staged.append(ref('stg_' ~ source_name ~ '__' ~ entity)) -%}
+    {%- endfor -%}
+    {#- ref() must be seen while dbt parses; without a source of this run the extract's own shape gives the types. -#}
+    {%- set shape = ref('stg_extract__' ~ entity) -%}
+
+with versions as (
+    {%- for relation in (staged or [shape]) %}
+    select
+        {%- for column in columns %}
+        {{ column }},
+        {%- endfor %}
+        _source,
+        _batch_id,
+        _operation,
+        _known_at
+    from {{ relation }}
+    where cast(_known_at as date) <= {{ as_of_date() }}{{ ' and false' if not staged }}
+    {{ 'union all' if not loop.last }}
+    {%- endfor %}
+),
+
+latest as (
+    select * from versions
+    where _operation = 'upsert'
+    qualify row_number() over (partition by {{ keys | join(', ') }} order by _known_at desc, _batch_id desc) = 1
+),
+
+deletions as (
+    select
+        {{ keys | join(', ') }},
+        max(_known_at) as _deleted_at
+    from versions
+    where _operation = 'delete'
+    group by {{ keys | join(', ') }}
+),
+
+final as (
+    select
+        {%- for column in columns %}
+        latest.{{ column }},
+        {%- endfor %}
+        latest._source,
+        latest._known_at,
+        coalesce(deletions._deleted_at >= latest._known_at, false){{ ' or coalesce(latest.is_deleted, false)' if 'is_deleted' in columns }} as _is_deleted
+    from latest
+    left join deletions
+        on {% for key in keys %}{{ 'and ' if not loop.first }}latest.{{ key }} = deletions.{{ key }} {% endfor %}
+)
+
+select * from final
+{%- endmacro %}

@@ -1,0 +1,48 @@
+{# The select list that turns landed text into the contract's types, with what the load knows about each row. #}
+{% macro typed_columns(source_name, table_name) -%}
+    {%- if execute -%}
+        {%- set table = graph.sources.values() | selectattr('source_name', 'equalto', source_name) | selectattr('name', 'equalto', table_name) | first -%}
+        {%- for column in table.columns.values() %}
+    {{ typed(source_name, table_name, column) }} as {{ column.name }},
+        {%- endfor -%}
+    {%- endif %}
+    {{- extra_columns(source_name, table_name) }}
+    '{{ source_name }}' as _source,
+    _batch_id,
+    _operation,
+    cast(_known_at as timestamp) as _known_at
+{%- endmacro %}
+
+{% macro typed(source_name, table_name, column) -%}
+    {%- set meta = column.config.meta -%}
+    {%- if meta.one_of or meta.policy -%}
+        {{ repaired(source_name, table_name, column.name) }}
+    {%- elif column.data_type == 'int' -%}
+        cast(cast({{ column.name }} as decimal(18, 4)) as bigint)
+    {%- elif column.data_type == 'decimal' -%}
+        cast({{ column.name }} as decimal(18, 4))
+    {%- elif column.data_type == 'rate' -%}
+        cast({{ column.name }} as decimal(20, 10))
+    {%- elif column.data_type == 'share' -%}
+        cast({{ column.name }} as double)
+    {%- elif column.data_type in ('date', 'timestamp') -%}
+        cast({{ column.name }} as {{ column.data_type }})
+    {%- elif column.data_type == 'bool' -%}
+        lower({{ column.name }}) in ('true', 't', 'yes', 'y', '1')
+    {%- else -%}
+        {{ column.name }}
+    {%- endif -%}
+{%- endmacro %}
+
+{# The landed word, or what sales operations say it means in seeds/aliases.csv. #}
+{% macro repaired(source_name, table_name, column_name) -%}
+    coalesce((
+        select max(aliases.meaning)
+        from {{ ref('aliases') }} as aliases
+        where
+            aliases.source = '{{ source_name }}'
+            and aliases.table_name = '{{ table_name }}'
+            and aliases.column_name = '{{ column_name }}'
+            and aliases.entered = landed.{{ column_name }}
+    ), landed.{{ column_name }})
+{%- endmacro %}

@@ -1,0 +1,3 @@
+select
+    {{ typed_columns('extract', 'accounts') }}
+from {{ source('extract', 'accounts') }} as landed

@@ -1,0 +1,3 @@
+select
+    {{ typed_columns('extract', 'activities') }}
+from {{ source('extract', 'activities') }} as landed

@@ -1,0 +1,3 @@
+select
+    {{ typed_columns('extract', 'contacts') }}
+from {{ source('extract', 'contacts') }} as landed

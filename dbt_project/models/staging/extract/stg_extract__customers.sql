@@ -1,0 +1,3 @@
+select
+    {{ typed_columns('extract', 'customers') }}
+from {{ source('extract', 'customers') }} as landed

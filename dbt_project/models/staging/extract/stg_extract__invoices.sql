@@ -1,0 +1,3 @@
+select
+    {{ typed_columns('extract', 'invoices') }}
+from {{ source('extract', 'invoices') }} as landed

@@ -1,0 +1,3 @@
+select
+    {{ typed_columns('extract', 'opportunities') }}
+from {{ source('extract', 'opportunities') }} as landed

@@ -1,0 +1,3 @@
+select
+    {{ typed_columns('extract', 'opportunity_team') }}
+from {{ source('extract', 'opportunity_team') }} as landed

@@ -1,0 +1,3 @@
+select
+    {{ typed_columns('extract', 'products') }}
+from {{ source('extract', 'products') }} as landed

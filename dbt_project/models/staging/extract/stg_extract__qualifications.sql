@@ -1,0 +1,3 @@
+select
+    {{ typed_columns('extract', 'qualifications') }}
+from {{ source('extract', 'qualifications') }} as landed

@@ -1,0 +1,3 @@
+select
+    {{ typed_columns('extract', 'quotas') }}
+from {{ source('extract', 'quotas') }} as landed

@@ -1,0 +1,3 @@
+select
+    {{ typed_columns('extract', 'subscriptions') }}
+from {{ source('extract', 'subscriptions') }} as landed

@@ -1,0 +1,3 @@
+select
+    {{ typed_columns('extract', 'targets') }}
+from {{ source('extract', 'targets') }} as landed

@@ -1,0 +1,3 @@
+select
+    {{ typed_columns('extract', 'users') }}
+from {{ source('extract', 'users') }} as landed
