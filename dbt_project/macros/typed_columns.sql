@@ -1,5 +1,6 @@
 {# The select list that turns landed text into the contract's types, with what the load knows about each row. #}
 {% macro typed_columns(source_name, table_name) -%}
+    {%- do ref('aliases') -%}
     {%- if execute -%}
         {%- set table = graph.sources.values() | selectattr('source_name', 'equalto', source_name) | selectattr('name', 'equalto', table_name) | first -%}
         {%- for column in table.columns.values() %}
@@ -25,8 +26,10 @@
         cast({{ column.name }} as decimal(20, 10))
     {%- elif column.data_type == 'share' -%}
         cast({{ column.name }} as double)
-    {%- elif column.data_type in ('date', 'timestamp') -%}
-        cast({{ column.name }} as {{ column.data_type }})
+    {%- elif column.data_type == 'date' -%}
+        cast(substr({{ column.name }}, 1, 10) as date)
+    {%- elif column.data_type == 'timestamp' -%}
+        cast({{ column.name }} as timestamp)
     {%- elif column.data_type == 'bool' -%}
         lower({{ column.name }}) in ('true', 't', 'yes', 'y', '1')
     {%- else -%}

@@ -14,7 +14,7 @@
 {# Columns of a landed table beyond the contract: they are called `x_<name>`. #}
 {% macro extra_columns(source_name, table_name) -%}
     {%- if execute -%}
-        {%- for column in adapter.get_columns_in_query('select * from ' ~ source(source_name, table_name) ~ ' limit 0') if column is string and column.startswith('x_') %}
+        {%- for column in get_columns_in_query('select * from ' ~ source(source_name, table_name) ~ ' limit 0') if column.startswith('x_') %}
     {{ column }},
         {%- endfor -%}
     {%- endif -%}

@@ -1,0 +1,45 @@
+# Everything runs in .venv in this checkout; versions come from requirements.lock.
+PYTHON ?= $(shell for name in python3.13 python3.12 python3.11 python3; do \
+	command -v $$name >/dev/null 2>&1 && $$name -c 'import sys; sys.exit(sys.version_info < (3, 11))' && echo $$name && break; done)
+BIN := .venv/bin
+export DO_NOT_TRACK = 1
+export DAGSTER_HOME ?= $(CURDIR)/var/dagster
+
+.PHONY: run test ui lint lock clean
+
+run: .venv/.base
+	$(BIN)/sightline run
+
+test: .venv/.test
+	$(BIN)/python -m pytest
+
+# The pages of Dagster: assets, lineage, runs, checks. This machine only.
+ui: .venv/.base
+	$(BIN)/sightline ui
+
+lint: .venv/.test
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/sqlfluff lint dbt_project/models
+
+# Resolves the newest versions of everything pyproject.toml asks for, for all Pythons it allows.
+lock: .venv/.test
+	$(BIN)/python -m pip install --quiet uv
+	$(BIN)/uv pip compile pyproject.toml --all-extras --universal --python-version 3.11 --upgrade --quiet \
+		--no-emit-index-url --no-emit-find-links --no-header --no-annotate --output-file requirements.lock
+
+clean:
+	rm -rf .venv var
+
+.venv/bin/python:
+	@test -n "$(PYTHON)" || { echo "Sightline needs Python 3.11 or later: install it, or name one with make PYTHON=…"; exit 2; }
+	@$(PYTHON) -m venv .venv || { rm -rf .venv; echo "$(PYTHON) cannot make an environment; on Debian: apt-get install python3-venv"; exit 2; }
+
+.venv/.base: .venv/bin/python requirements.lock pyproject.toml
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c requirements.lock -e .
+	@touch $@
+
+.venv/.test: .venv/.base
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c requirements.lock -e '.[test]'
+	@touch $@

@@ -1,0 +1,185 @@
+"""What a candidate must be before it becomes the release that is read."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from orchestration.quality.expectation import Expectation, no_rows
+
+# What a release says in one number each: the next candidate is held against these.
+HEADLINES = {
+    "win_rate": ("select win_rate from funnel.win_rates where basis = 'closed' and dimension = 'company'"),
+    "open_pipeline": (
+        "select sum(coalesce(amount, list_amount))::double from core.opportunities where is_open and not is_deleted"
+    ),
+}
+GUARDED = ("core.opportunities", "core.accounts", "core.reps")
+
+
+@dataclass(frozen=True)
+class Previous:
+    """The current release: its name, rows per table, and headline figures."""
+
+    release: str
+    rows: dict[str, int]
+    headlines: dict[str, float | None]
+
+
+def publish_expectations(limits: dict[str, float], previous: Previous | None) -> list[Expectation]:
+    """The publish gate's suite.
+
+    Args:
+        limits: seeds/gate_limits.csv.
+        previous: the release the candidate follows; None when it follows none it can be held against.
+    """
+    return [*VOLUME, *RECONCILIATION, *DISTRIBUTION, *(_drift(limits, previous) if previous else [])]
+
+
+VOLUME = [
+    Expectation(
+        name="there_are_deals",
+        relation="core.opportunities",
+        kind="ExpectTableRowCountToBeBetween",
+        arguments={"min_value": 1},
+        sentence="core.opportunities has {observed} rows",
+        why="A release without a deal would empty every page.",
+        what_to_do="check that the extract is that of the as-of date, and that --as-of is not before the first deal",
+    ),
+]
+
+RECONCILIATION = [
+    no_rows(
+        "win_rates_count_every_won_deal",
+        "funnel.win_rates",
+        """
+        select won_count, (select count(*) from core.opportunities where is_won and not is_deleted) as won_deals
+        from {batch}
+        where basis = 'closed' and dimension = 'company'
+            and won_count != (select count(*) from core.opportunities where is_won and not is_deleted)
+        """,
+        sentence="funnel.win_rates counts {won_count:,} won deals where core.opportunities has {won_deals:,}",
+        why="The same wins stand behind every rate.",
+        what_to_do="this is a fault of the models: keep the last release and report it",
+    ),
+    no_rows(
+        "snapshot_of_today_is_the_open_pipeline",
+        "core.opportunities",
+        """
+        select count(*) as open_deals, (
+            select count(*) from funnel.pipeline_snapshots where snapshot_date = as_of_date
+        ) as in_snapshot
+        from {batch}
+        where is_open and not is_deleted and created_on is not null
+        having open_deals != in_snapshot
+        """,
+        sentence="{open_deals:,} deals are open but the snapshot of the as-of date has {in_snapshot:,}",
+        why="A stalled deal that drops out of the snapshots is the one that mattered.",
+        what_to_do="this is a fault of the models: keep the last release and report it",
+    ),
+    no_rows(
+        "concentration_covers_every_won_amount",
+        "key_accounts.concentration",
+        """
+        select won_amount, (
+            select coalesce(sum(amount), 0) from core.opportunities
+            where is_won and not is_deleted and account_id is not null and amount > 0
+        ) as won
+        from {batch}
+        where dimension = 'account' and period_type = 'all' and won_amount != (
+            select coalesce(sum(amount), 0) from core.opportunities
+            where is_won and not is_deleted and account_id is not null and amount > 0
+        )
+        """,
+        sentence="key_accounts.concentration spreads {won_amount:,} over accounts where {won:,} was won",
+        why="Shares of a total that is not the total mislead.",
+        what_to_do="this is a fault of the models: keep the last release and report it",
+    ),
+]
+
+DISTRIBUTION = [
+    no_rows(
+        "every_amount_has_a_rate",
+        "core.opportunities",
+        """
+        select currency_source, count(*) as deals, min(opportunity_id) as example from {batch}
+        where amount is null and amount_source is not null and not is_deleted
+        group by currency_source
+        """,
+        sentence="{deals:,} deals in {currency_source} have no plan rate, for example {example}: their amount is unknown",
+        why="A missing rate is never taken for 1.0, so these deals are missing from every total.",
+        what_to_do="add the rates to finance/fx_rates",
+        severity="warning",
+    ),
+    no_rows(
+        "every_deal_has_a_known_owner",
+        "core.opportunities",
+        """
+        select owner_id, count(*) as deals, min(opportunity_id) as example from {batch}
+        where owner_name is null and not is_deleted
+        group by owner_id
+        """,
+        sentence="owner {owner_id} of {deals:,} deals, for example {example}, is not among the users",
+        why="A deal whose owner nobody knows is missing from its team's figures.",
+        what_to_do="export every user, those who have left included",
+        severity="warning",
+    ),
+    no_rows(
+        "few_open_deals_are_overdue",
+        "core.opportunities",
+        """
+        select count(*) as open_deals, count(*) filter (where close_date < as_of_date) as overdue from {batch}
+        where is_open and not is_deleted
+        having overdue > 0.5 * open_deals
+        """,
+        sentence="{overdue:,} of {open_deals:,} open deals have a close date that has passed",
+        why="Close dates nobody keeps make every forecast and coverage figure worthless.",
+        what_to_do="have the owners close or re-date them",
+        severity="warning",
+    ),
+]
+
+
+def _drift(limits: dict[str, float], previous: Previous) -> list[Expectation]:
+    shrink = [
+        Expectation(
+            name=f"{table.replace('.', '_')}_has_not_shrunk",
+            relation=table,
+            kind="ExpectTableRowCountToBeBetween",
+            arguments={"min_value": int((1 - limits["shrink_share"]) * previous.rows[table])},
+            sentence=f"{table} has {{observed}} rows where release {previous.release} had {previous.rows[table]:,}",
+            why="Deals, accounts and people do not vanish overnight; exports do.",
+            what_to_do="look at the newest batch in `sightline status`; if it is right raise shrink_share in "
+            "seeds/gate_limits.csv",
+        )
+        for table in GUARDED
+        if table in previous.rows
+    ]
+    win_rate, pipeline = previous.headlines["win_rate"], previous.headlines["open_pipeline"]
+    moved = []
+    if win_rate is not None:
+        moved.append(
+            no_rows(
+                "win_rate_has_not_jumped",
+                "funnel.win_rates",
+                "select win_rate from {batch} where basis = 'closed' and dimension = 'company' "
+                f"and abs(win_rate - {win_rate!r}) > {limits['win_rate_change']}",
+                sentence=f"the win rate is {{win_rate:.1%}} where release {previous.release} had {win_rate:.1%}",
+                why="A rate over years of deals moves slowly; a jump is a change in the export or in the stages.",
+                what_to_do="compare the stages with seeds/stages.csv; if it is right raise win_rate_change in "
+                "seeds/gate_limits.csv",
+            )
+        )
+    if pipeline:
+        moved.append(
+            no_rows(
+                "open_pipeline_has_not_jumped",
+                "core.opportunities",
+                "select sum(coalesce(amount, list_amount))::double as pipeline from {batch} where is_open and not is_deleted "
+                f"having abs(pipeline - {pipeline!r}) > {limits['open_pipeline_change']} * {pipeline!r}",
+                sentence=f"the open pipeline is {{pipeline:,.0f}} where release {previous.release} had {pipeline:,.0f}",
+                why="A pipeline that doubles or halves between two releases is more often an error than a quarter.",
+                what_to_do="look for amounts in another currency or unit; if it is right raise open_pipeline_change in "
+                "seeds/gate_limits.csv",
+            )
+        )
+    return [*shrink, *moved]

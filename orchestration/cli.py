@@ -1,0 +1,210 @@
+"""The command `sightline`."""
+
+from __future__ import annotations
+
+import os
+import sys
+from datetime import date, datetime
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from orchestration.errors import SightlineError, UsageError
+from orchestration.settings import Settings, load_settings
+
+app = typer.Typer(
+    name="sightline",
+    help="Line of sight for sales: from a number, to what is wrong, to what to do.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+out = Console(highlight=False, soft_wrap=True)
+err = Console(stderr=True, highlight=False, soft_wrap=True)
+
+
+def _day(text: str | None, option: str) -> date | None:
+    try:
+        return date.fromisoformat(text) if text else None
+    except ValueError:
+        raise UsageError(f"{option} {text} is not a date; write it as YYYY-MM-DD.") from None
+
+
+@app.command()
+def run(
+    extract: Annotated[Path | None, typer.Option(help="Extract directory; without it the demo company.")] = None,
+    source: Annotated[str | None, typer.Option(help="Source, or several separated by commas.")] = None,
+    as_of: Annotated[str | None, typer.Option(help="Tell everything as known on this day, YYYY-MM-DD.")] = None,
+    full_refresh: Annotated[bool, typer.Option(help="Build incremental models again from the raw zone.")] = False,
+    target: Annotated[str | None, typer.Option(help="duckdb or spark.")] = None,
+) -> None:
+    """Runs the whole pipeline once, from the extract to the release."""
+    settings = load_settings(extract_dir=extract, sources=source, as_of=_day(as_of, "--as-of"), target=target)
+    if settings.target == "spark":
+        from orchestration.diagnosis import spark_problem
+
+        problem = spark_problem()
+        if problem:
+            raise UsageError(problem)
+    from orchestration.running import STAGES, lock_holder, run_job
+
+    holder = lock_holder(settings)
+    if holder:
+        err.print(f"Another run is at work in {settings.home} (process {holder}); wait for it to end.")
+        raise typer.Exit(3)
+    with out.status("Starting") as status:
+        result = run_job(settings, full_refresh, status.update)
+    if result.exit_code == 0 and result.release:
+        _print_summary(settings, result.release, {STAGES.get(name, name): s for name, s in result.seconds.items()})
+        return
+    verdict = "Refused" if result.exit_code == 1 else "Failed"
+    for sentence in result.sentences:
+        err.print(f"{verdict}: {sentence}", markup=False)
+    err.print(
+        f"No release was made; the last one stands. Details: `sightline status`, {settings.data_docs}, Dagster run {result.run_id}."
+    )
+    raise typer.Exit(result.exit_code)
+
+
+@app.command()
+def status() -> None:
+    """Says what is published, what the gates said, and what is in quarantine."""
+    from orchestration.publish.releases import current_release, releases
+    from orchestration.running import lock_holder
+
+    settings = load_settings()
+    current = current_release(settings)
+    if current is None:
+        out.print(f"Nothing is published in {settings.home} yet. Next: sightline run")
+    else:
+        _print_summary(settings, current, {})
+        others = [name for name in releases(settings) if name != current]
+        if others:
+            out.print(f"Also on disk: {', '.join(others)} (sightline rollback RELEASE)")
+    _print_refused(settings)
+    holder = lock_holder(settings)
+    if holder:
+        out.print(f"A run is at work now (process {holder}).")
+
+
+@app.command()
+def rollback(
+    release: Annotated[str | None, typer.Argument(help="Release; without it the one before the current.")] = None,
+) -> None:
+    """Makes an earlier release the one that is read."""
+    from orchestration.publish.releases import roll_back
+
+    settings = load_settings()
+    name = roll_back(settings, release)
+    out.print(f"{settings.published / 'current'} is {name} now. Next: sightline status")
+
+
+@app.command()
+def doctor() -> None:
+    """Checks the machine, the settings and the extract, and says what to mend."""
+    from orchestration.diagnosis import diagnose
+
+    findings = diagnose(load_settings())
+    for finding in findings:
+        mark = {"ok": "[green]ok[/]", "warning": "[yellow]warning[/]", "problem": "[red]problem[/]"}[finding.state]
+        out.print(f"{mark:24} {finding.subject}: {finding.text}")
+    if any(finding.state == "problem" for finding in findings):
+        raise typer.Exit(2)
+
+
+@app.command()
+def demo(
+    directory: Annotated[Path, typer.Argument(help="Where to write the extract.")],
+    scale: Annotated[float, typer.Option(help="Size of the company; 1 is the bundled one.")] = 1.0,
+    seed: Annotated[int, typer.Option(help="Another seed is another company.")] = 7,
+    until: Annotated[str, typer.Option(help="Last day of its history, YYYY-MM-DD.")] = "2026-06-30",
+    file_format: Annotated[Literal["csv", "parquet"], typer.Option("--format", help="csv or parquet.")] = "csv",
+) -> None:
+    """Writes the demo company as an extract that follows the contract."""
+    from orchestration.demo.company import write_demo
+
+    day = _day(until, "--until")
+    assert day is not None
+    counts = write_demo(directory, scale=scale, seed=seed, until=day, file_format=file_format)
+    out.print(
+        f"Wrote {sum(counts.values()):,} rows in {len(counts)} files to {directory}. Next: sightline run --extract {directory}"
+    )
+
+
+def _print_summary(settings: Settings, release: str, seconds: dict[str, float]) -> None:
+    from orchestration.publish.releases import release_manifest
+
+    manifest: dict[str, Any] = release_manifest(settings, release)
+    published = datetime.fromisoformat(manifest["published_at"])
+    out.print(
+        f"[bold]Release {release}[/] as of {manifest['as_of_date']} from {', '.join(manifest['sources'])}, published {published:%Y-%m-%d %H:%M} UTC"
+    )
+    table = Table(box=None, pad_edge=False, header_style="dim")
+    table.add_column("table")
+    table.add_column("rows", justify="right")
+    for name, rows in manifest["rows"].items():
+        table.add_row(name, f"{rows:,}")
+    out.print(table)
+    landed = manifest["batches"][-1] if manifest["batches"] else None
+    if landed:
+        out.print(
+            f"Landing gate: passed; newest batch {landed['batch_id']}: {landed['landed']:,} landed = {landed['accepted']:,} accepted "
+            f"+ {landed['quarantined']:,} quarantined + {landed['superseded']:,} superseded"
+        )
+    checks = manifest["checks"]
+    out.print(
+        f"Publish gate: {checks['expectations'] - checks['failed'] - len(checks['warnings'])} of {checks['expectations']} expectations met"
+    )
+    for sentence in checks["warnings"]:
+        out.print(f"[yellow]Warning:[/] {sentence}")
+    for batch in manifest["batches"]:
+        if batch["quarantined"]:
+            _print_quarantine(settings, batch["source"], batch["batch_id"])
+    if seconds:
+        out.print("Took " + ", ".join(f"{name.lower()} {value:.1f} s" for name, value in seconds.items()))
+    path = settings.published / "current"
+    out.print(f"Files: {path}/sightline.duckdb, {path}/parquet/, {path}/manifest.json; Data Docs: {settings.data_docs}")
+    out.print(f'Next: duckdb -readonly {path}/sightline.duckdb "from funnel.win_rates", make ui, sightline status')
+
+
+def _print_quarantine(settings: Settings, source: str, batch_id: str) -> None:
+    from orchestration.ingest.landing import read_batch
+    from orchestration.quality.landing_gate import findings
+
+    found = findings(settings, read_batch(settings.raw / source / batch_id))
+    for finding in found[:5]:
+        out.print(f"[yellow]Quarantined:[/] {finding.sentence()}")
+    if len(found) > 5:
+        out.print(f"… and {len(found) - 5:,} more in {settings.quarantine / source / batch_id}")
+
+
+def _print_refused(settings: Settings) -> None:
+    from orchestration.ingest.landing import read_batch, waiting_batch
+    from orchestration.quality.landing_gate import findings
+
+    for source in settings.sources:
+        folder = waiting_batch(settings, source)
+        if folder is None:
+            continue
+        batch = read_batch(folder)
+        out.print(f"[red]Not accepted:[/] batch {batch.batch_id} of {source}, landed {batch.landed_at}.")
+        for finding in findings(settings, batch)[:5]:
+            out.print(f"  {finding.sentence()}")
+
+
+def main() -> None:
+    try:
+        app()
+    except SightlineError as error:
+        err.print(str(error), markup=False)
+        sys.exit(error.exit_code)
+    except KeyboardInterrupt:
+        err.print("Stopped; the last release stands.")
+        os._exit(3)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,62 @@
+"""When runs happen: one job, once a day, and whenever a new extract is there."""
+
+from __future__ import annotations
+
+from dagster import (
+    AssetSelection,
+    Definitions,
+    RunRequest,
+    ScheduleDefinition,
+    SensorEvaluationContext,
+    SkipReason,
+    define_asset_job,
+    sensor,
+)
+
+from orchestration.ingest.extracts import extract_fingerprint
+from orchestration.settings import known_sources, load_settings
+
+# Runs share one warehouse: the instance's run queue lets one through at a time (see dagster.yaml).
+_others = [name for name in known_sources() if name not in load_settings().sources]
+_selection = AssetSelection.all()
+for _name in _others:
+    _selection = _selection - AssetSelection.key_prefixes([_name])
+
+sightline_run = define_asset_job(
+    "sightline_run",
+    selection=_selection,
+    description="From the extract to the release: land, judge, transform, judge, publish.",
+    tags={"sightline/warehouse": "one_at_a_time"},
+)
+
+daily = ScheduleDefinition(
+    name="daily",
+    job=sightline_run,
+    cron_schedule="0 6 * * *",
+    execution_timezone="UTC",
+    description="Every day at 06:00 UTC.",
+)
+
+
+@sensor(
+    job=sightline_run,
+    minimum_interval_seconds=60,
+    description="Starts a run when the files of the extract directory changed and have stopped changing.",
+)
+def new_extract(context: SensorEvaluationContext) -> RunRequest | SkipReason:
+    directory = load_settings().extract_dir
+    if directory is None or not directory.is_dir():
+        return SkipReason("SIGHTLINE_EXTRACT_DIR names no directory to watch.")
+    # The cursor is what the last look saw and what the last run was started for.
+    seen, _, started = (context.cursor or "|").partition("|")
+    fingerprint = extract_fingerprint(directory)
+    if fingerprint == started:
+        return SkipReason(f"Nothing changed in {directory}.")
+    if fingerprint != seen:
+        context.update_cursor(f"{fingerprint}|{started}")
+        return SkipReason(f"Files in {directory} are changing; a run starts when two looks see the same.")
+    context.update_cursor(f"{fingerprint}|{fingerprint}")
+    return RunRequest(run_key=fingerprint)
+
+
+automation = Definitions(jobs=[sightline_run], schedules=[daily], sensors=[new_extract])

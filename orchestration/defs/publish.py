@@ -1,0 +1,89 @@
+"""Publish: the marts become a candidate, the publish gate judges it, one rename makes it the release."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from dagster import (
+    AssetCheckResult,
+    AssetCheckSeverity,
+    AssetKey,
+    Definitions,
+    MaterializeResult,
+    MetadataValue,
+    asset,
+    asset_check,
+)
+
+from orchestration.defs.resources import Run, told_to_dagster
+from orchestration.publish.candidate import candidate_folder, marts, write_candidate
+from orchestration.publish.releases import publish as publish_candidate
+from orchestration.settings import load_settings
+
+
+@asset(
+    deps=[AssetKey([mart.schema, mart.name]) for mart in marts(load_settings().manifest)],
+    group_name="publish",
+    description="The files of the next release: one DuckDB database and one Parquet file a table, not yet visible.",
+    kinds={"duckdb", "parquet"},
+)
+def candidate(run: Run) -> MaterializeResult[Any]:
+    counts = write_candidate(run.settings)
+    (candidate_folder(run.settings) / "rows.json").write_text(json.dumps(counts), encoding="utf-8")
+    rows = "\n".join(f"| {table} | {count:,} |" for table, count in counts.items())
+    return MaterializeResult(
+        metadata={
+            "dagster/row_count": sum(counts.values()),
+            "rows": MetadataValue.md(f"| table | rows |\n|---|---|\n{rows}"),
+        }
+    )
+
+
+@asset_check(
+    asset=candidate,
+    name="publish_gate",
+    blocking=True,
+    description="Great Expectations over the candidate: volume, reconciliation, distribution, drift since the last release.",
+)
+def publish_gate(run: Run) -> AssetCheckResult:
+    from orchestration.quality.publish_gate import judge_candidate
+
+    verdict = judge_candidate(run.settings)
+    return AssetCheckResult(
+        passed=verdict.passed,
+        severity=AssetCheckSeverity.ERROR,
+        metadata={
+            "refused_because": MetadataValue.json(verdict.sentences("critical")),
+            "warnings": MetadataValue.json(verdict.sentences("warning")),
+            "expectations": len(verdict.outcomes),
+            "data_docs": MetadataValue.path(str(verdict.data_docs / "index.html")),
+        },
+    )
+
+
+@asset(
+    deps=[candidate],
+    group_name="publish",
+    description="What BI reads: `published/current` points at it. The last good release stands until this one is complete.",
+    kinds={"duckdb", "parquet"},
+)
+def release(run: Run) -> MaterializeResult[Any]:
+    from orchestration.quality.publish_gate import last_verdict
+
+    settings = run.settings
+    rows_file = candidate_folder(settings) / "rows.json"
+    rows = json.loads(rows_file.read_text(encoding="utf-8"))
+    rows_file.unlink()
+    with told_to_dagster():
+        name = publish_candidate(settings, last_verdict(settings), rows)
+    return MaterializeResult(
+        metadata={
+            "release": name,
+            "path": MetadataValue.path(str(settings.published / name)),
+            "dagster/row_count": sum(rows.values()),
+        }
+    )
+
+
+publish = Definitions(assets=[candidate, release], asset_checks=[publish_gate])

@@ -1,0 +1,70 @@
+"""What a run is told, and the lock that keeps runs apart."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import date
+
+from dagster import ConfigurableResource, Definitions, Failure, InitResourceContext, MetadataValue
+from dagster_dbt import DbtCliResource
+
+from orchestration.errors import SightlineError
+from orchestration.settings import DBT_PROJECT, Settings, load_settings
+
+
+class Run(ConfigurableResource):  # type: ignore[type-arg]
+    """Options of one run, and the lock on `$SIGHTLINE_HOME` it holds from first to last step.
+
+    Attributes:
+        as_of: tell everything as known on this ISO date; empty means the day of the newest extract.
+        full_refresh: build incremental models again from the raw zone.
+    """
+
+    as_of: str = ""
+    full_refresh: bool = False
+
+    @property
+    def settings(self) -> Settings:
+        return load_settings(as_of=date.fromisoformat(self.as_of) if self.as_of else None)
+
+    @contextmanager
+    def yield_for_execution(self, context: InitResourceContext) -> Iterator[Run]:
+        settings = self.settings
+        os.environ.update(settings.environment())
+        settings.home.mkdir(parents=True, exist_ok=True)
+        with settings.run_lock.open("a+") as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                lock.seek(0)
+                raise Failure(
+                    f"Another run is at work in {settings.home} (process {lock.read().strip()}); wait for it to end.",
+                    allow_retries=False,
+                    metadata={"exit_code": 3},
+                ) from None
+            lock.truncate(0)
+            lock.write(str(os.getpid()))
+            lock.flush()
+            yield self
+
+
+@contextmanager
+def told_to_dagster() -> Iterator[None]:
+    """Turns an error that already says what to do into a failure Dagster shows as it is, and does not retry."""
+    try:
+        yield
+    except SightlineError as error:
+        raise Failure(
+            str(error), allow_retries=False, metadata={"exit_code": MetadataValue.int(error.exit_code)}
+        ) from error
+
+
+resources = Definitions(
+    resources={
+        "run": Run(),
+        "dbt": DbtCliResource(project_dir=str(DBT_PROJECT), profiles_dir=str(DBT_PROJECT)),
+    }
+)

@@ -1,0 +1,50 @@
+"""Transform: every dbt model an asset, its tests asset checks."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from typing import Any
+
+from dagster import AssetExecutionContext, Definitions, Failure
+from dagster_dbt import DbtCliResource, dbt_assets
+
+from orchestration.defs.resources import Run, told_to_dagster
+from orchestration.ingest.landing import newest_extract
+from orchestration.publish.candidate import Build, write_build
+from orchestration.settings import load_settings
+from orchestration.warehouse.dbt import build_arguments, ensure_manifest, failures
+
+
+@dbt_assets(manifest=ensure_manifest(load_settings()), name="dbt_build")
+def dbt_build(context: AssetExecutionContext, dbt: DbtCliResource, run: Run) -> Iterator[Any]:
+    settings = run.settings
+    with told_to_dagster():
+        extracted_at = newest_extract(settings)
+    build = Build(
+        as_of_date=(settings.as_of or extracted_at.date()).isoformat(),
+        sources=list(settings.sources),
+        target=settings.target,
+        reporting_currency=settings.reporting_currency,
+        extracted_at=extracted_at.isoformat(),
+    )
+    for folder in (settings.warehouse.parent, settings.spark_warehouse):
+        folder.mkdir(parents=True, exist_ok=True)
+    target_path = settings.dbt_home / "target"
+    (target_path / "run_results.json").unlink(missing_ok=True)
+    os.environ["SIGHTLINE_TARGET"] = settings.target
+    invocation = dbt.cli(
+        build_arguments(build, run.full_refresh), context=context, target_path=target_path, raise_on_error=False
+    )
+    yield from invocation.stream()
+    if invocation.process.returncode:
+        sentences, is_promise_broken = failures(target_path)
+        raise Failure(
+            "dbt: " + ("; ".join(sentences[:5]) or str(invocation.get_error())),
+            allow_retries=False,
+            metadata={"exit_code": 1 if is_promise_broken else 3},
+        )
+    write_build(settings, build)
+
+
+transform = Definitions(assets=[dbt_build])

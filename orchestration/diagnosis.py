@@ -1,0 +1,158 @@
+"""`sightline doctor`: is this machine able to run, and what would stop it."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import importlib.util
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Literal
+
+from orchestration.ingest.contract import load_source
+from orchestration.ingest.reading import SUFFIXES
+from orchestration.settings import Settings
+
+NEEDED_BYTES = 2 * 1024**3
+
+
+@dataclass(frozen=True)
+class Diagnosis:
+    """One thing looked at; `text` says what was found and, when it is not well, what to do."""
+
+    subject: str
+    state: Literal["ok", "warning", "problem"]
+    text: str
+
+
+def diagnose(settings: Settings) -> list[Diagnosis]:
+    """Looks at Python, packages, disk, clock, settings, extract and release; changes nothing but a test file."""
+    return [
+        *_python(),
+        *_packages(),
+        *_home(settings),
+        *_clock(settings),
+        *_extracts(settings),
+        *_release(settings),
+        *_spark(settings),
+    ]
+
+
+def spark_problem() -> str | None:
+    """Why the target spark cannot run here, in one sentence; None when it can."""
+    if importlib.util.find_spec("pyspark") is None or importlib.util.find_spec("dbt.adapters.spark") is None:
+        return "The target spark needs its extra: pip install -e '.[spark]' -c requirements.lock."
+    java = shutil.which("java") or (os.environ.get("JAVA_HOME") and str(Path(os.environ["JAVA_HOME"]) / "bin" / "java"))
+    if not java:
+        return "The target spark needs Java 17 or later: install a JRE, or set JAVA_HOME."
+    text = subprocess.run([java, "-version"], capture_output=True, text=True).stderr
+    version = re.search(r'version "(\d+)', text)
+    if not version or int(version.group(1)) < 17:
+        return f"The target spark needs Java 17 or later; here is {text.splitlines()[0] if text else 'an unknown one'}."
+    return None
+
+
+def _python() -> Iterator[Diagnosis]:
+    yield Diagnosis("Python", "ok", f"{sys.version.split()[0]} in {sys.prefix}")
+
+
+def _packages() -> Iterator[Diagnosis]:
+    names = ["dagster", "dagster-dbt", "dbt-core", "dbt-duckdb", "duckdb", "great-expectations"]
+    try:
+        yield Diagnosis("Packages", "ok", ", ".join(f"{name} {importlib.metadata.version(name)}" for name in names))
+    except importlib.metadata.PackageNotFoundError as error:
+        yield Diagnosis(
+            "Packages", "problem", f"{error.name} is not installed; run make run, which installs what is locked"
+        )
+
+
+def _home(settings: Settings) -> Iterator[Diagnosis]:
+    home = settings.home
+    try:
+        home.mkdir(parents=True, exist_ok=True)
+        probe = home / ".doctor"
+        probe.write_text("")
+        probe.unlink()
+    except OSError as error:
+        yield Diagnosis(
+            "SIGHTLINE_HOME", "problem", f"{home} cannot be written ({error.strerror}); set it to a folder that can"
+        )
+        return
+    free = shutil.disk_usage(home).free
+    state: Literal["ok", "problem"] = "ok" if free >= NEEDED_BYTES else "problem"
+    advice = "" if state == "ok" else "; make room or set SIGHTLINE_HOME elsewhere, 2 GiB are needed"
+    yield Diagnosis("SIGHTLINE_HOME", state, f"{home}, {free / 1024**3:.1f} GiB free{advice}")
+
+
+def _clock(settings: Settings) -> Iterator[Diagnosis]:
+    from orchestration.ingest.landing import accepted_batches
+
+    newest = max(
+        (b.extracted_at for name in settings.sources for b in accepted_batches(settings, name)[-1:]), default=None
+    )
+    now = datetime.now(UTC)
+    if newest and datetime.fromisoformat(newest) > now:
+        yield Diagnosis(
+            "Clock", "problem", f"it is {now:%Y-%m-%d %H:%M} UTC here but an extract is of {newest}; set the clock"
+        )
+    else:
+        yield Diagnosis("Clock", "ok", f"{now:%Y-%m-%d %H:%M} UTC; newest extract {newest or 'none yet'}")
+
+
+def _extracts(settings: Settings) -> Iterator[Diagnosis]:
+    directory = settings.extract_dir
+    if directory is None:
+        yield Diagnosis("Extract", "ok", "SIGHTLINE_EXTRACT_DIR is not set: the demo company is used")
+        return
+    if not directory.is_dir():
+        yield Diagnosis(
+            "Extract", "problem", f"{directory} is not there; set SIGHTLINE_EXTRACT_DIR to the folder of your extract"
+        )
+        return
+    for name in settings.sources:
+        tables = load_source(name).tables
+        there = [t for t in tables if any((directory / f"{t.file}{suffix}").exists() for suffix in SUFFIXES)]
+        missing = [table.file for table in tables if table.is_required and table not in there]
+        if missing:
+            yield Diagnosis(
+                f"Extract {name}",
+                "problem",
+                f"{directory} has no {', '.join(missing)}, which are required; export them",
+            )
+        else:
+            absent = [table.file for table in tables if table not in there]
+            more = f"; not delivered, so not known: {', '.join(absent)}" if absent else ""
+            yield Diagnosis(f"Extract {name}", "ok", f"{len(there)} of {len(tables)} files in {directory}{more}")
+
+
+def _release(settings: Settings) -> Iterator[Diagnosis]:
+    from orchestration.publish.releases import current_release
+
+    name = current_release(settings)
+    if name is None:
+        yield Diagnosis("Release", "warning", "nothing is published yet; run sightline run")
+        return
+    import duckdb
+
+    try:
+        with duckdb.connect(str(settings.published / name / "sightline.duckdb"), read_only=True) as connection:
+            connection.execute("select count(*) from core.opportunities").fetchone()
+        yield Diagnosis("Release", "ok", f"{name} can be read")
+    except duckdb.Error as error:
+        yield Diagnosis(
+            "Release", "problem", f"{name} cannot be read ({str(error).splitlines()[0]}); run sightline rollback"
+        )
+
+
+def _spark(settings: Settings) -> Iterator[Diagnosis]:
+    problem = spark_problem()
+    if settings.target == "spark":
+        yield Diagnosis("Spark", "problem" if problem else "ok", problem or "ready")
+    else:
+        yield Diagnosis("Spark", "ok", "not used" + (f" ({problem})" if problem else ", ready"))

@@ -1,0 +1,114 @@
+"""What a source promises to deliver, read from the dbt sources file in its staging folder.
+
+`models/staging/extract/_extract__sources.yml` is the extract contract; every other file-based source states its own
+files in the same form.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, field
+from functools import cache
+from typing import Any, Literal
+
+import yaml
+
+from orchestration.settings import SEEDS, STAGING
+
+DataType = Literal["text", "int", "decimal", "rate", "share", "date", "timestamp", "bool", "currency"]
+
+
+@dataclass(frozen=True)
+class Column:
+    """One contracted column: its type, and what a value must be beyond that."""
+
+    name: str
+    data_type: DataType
+    is_key: bool = False
+    is_required: bool = False
+    one_of: tuple[str, ...] = ()
+    policy: str | None = None
+
+
+@dataclass(frozen=True)
+class Table:
+    """One file of a source."""
+
+    name: str
+    file: str
+    mode: Literal["current", "event"]
+    is_required: bool
+    event_time: str | None
+    columns: tuple[Column, ...]
+
+    @property
+    def keys(self) -> tuple[str, ...]:
+        return tuple(column.name for column in self.columns if column.is_key)
+
+    def column(self, name: str) -> Column:
+        return next(column for column in self.columns if column.name == name)
+
+
+@dataclass(frozen=True)
+class Source:
+    """All files of a source.
+
+    Attributes:
+        dated_by: (table, column) whose newest value dates an export that carries no date of its own; None means such
+            an export is dated by the clock.
+    """
+
+    name: str
+    tables: tuple[Table, ...]
+    dated_by: tuple[str, str] | None = None
+    fingerprint: str = field(default="", repr=False)
+
+    def table(self, name: str) -> Table:
+        return next(table for table in self.tables if table.name == name)
+
+
+@cache
+def load_source(name: str) -> Source:
+    """The contract of one source.
+
+    The fingerprint covers what the landing gate decides by, the contract and the policy words, so that a row put in
+    quarantine yesterday is looked at again after the policy learnt its word.
+    """
+    path = STAGING / name / f"_{name}__sources.yml"
+    text = path.read_text(encoding="utf-8")
+    declared: dict[str, Any] = yaml.safe_load(text)["sources"][0]
+    dated_by = declared.get("config", {}).get("meta", {}).get("extracted_at")
+    tables = tuple(_table(entry) for entry in declared["tables"])
+    digest = hashlib.sha256(text.encode())
+    for seed in sorted({column.policy for table in tables for column in table.columns if column.policy} | {"aliases"}):
+        digest.update((SEEDS / f"{seed}.csv").read_bytes())
+    return Source(
+        name=declared["name"],
+        tables=tables,
+        dated_by=(dated_by["table"], dated_by["column"]) if dated_by else None,
+        fingerprint=digest.hexdigest()[:16],
+    )
+
+
+def _table(entry: dict[str, Any]) -> Table:
+    meta = entry["config"]["meta"]
+    return Table(
+        name=entry["name"],
+        file=meta["file"],
+        mode=meta["mode"],
+        is_required=meta.get("required", False),
+        event_time=meta.get("event_time"),
+        columns=tuple(_column(column) for column in entry["columns"]),
+    )
+
+
+def _column(entry: dict[str, Any]) -> Column:
+    meta = entry.get("config", {}).get("meta", {})
+    return Column(
+        name=entry["name"],
+        data_type=entry["data_type"],
+        is_key=meta.get("is") == "key",
+        is_required=meta.get("is") == "required",
+        one_of=tuple(meta.get("one_of", ())),
+        policy=meta.get("policy"),
+    )

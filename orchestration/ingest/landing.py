@@ -1,0 +1,533 @@
+"""From an extract directory to a batch that waits for the landing gate, and from there into the raw zone.
+
+A batch holds what is new: rows whose content differs from the newest accepted version of their key, and a `delete` row
+for each key a full extract no longer has. It is written under `incoming/`, judged there, and enters `raw/` by one
+rename, so a reader of the raw zone sees all of it or nothing.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Literal
+
+import duckdb
+
+from orchestration.errors import RefusedError, SourceError, UsageError
+from orchestration.ingest.contract import Source, Table, load_source
+from orchestration.ingest.reading import SUFFIXES, Finding, Reading, lines_of, read
+from orchestration.ingest.rules import literal, rules_for
+from orchestration.settings import Settings, known_sources
+
+EMPTY_BATCH = "0-contract"
+# Known ever since: an attribute without history takes its first known version.
+EVER_SINCE = "timestamp '1900-01-01'"
+
+
+@dataclass(frozen=True)
+class TableCounts:
+    """What became of one file's rows: landed = accepted + quarantined + superseded.
+
+    Attributes:
+        superseded: rows that say nothing new: doubled in the file, or the same as the newest version already accepted.
+        deleted: keys a full extract no longer has.
+        previous: live keys before this batch.
+    """
+
+    table: str
+    file: str
+    sha256: str
+    landed: int
+    accepted: int
+    quarantined: int
+    superseded: int
+    deleted: int
+    previous: int
+
+
+@dataclass(frozen=True)
+class Batch:
+    """One load of one source, as written to its `batch.json`."""
+
+    source: str
+    batch_id: str
+    extracted_at: str
+    landed_at: str
+    mode: Literal["full", "changes"]
+    rules: str
+    tables: list[TableCounts] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+    @property
+    def extracted_on(self) -> str:
+        return self.extracted_at[:10]
+
+
+def read_batch(path: Path) -> Batch:
+    content = json.loads((path / "batch.json").read_text(encoding="utf-8"))
+    return Batch(**{**content, "tables": [TableCounts(**table) for table in content["tables"]]})
+
+
+def accepted_batches(settings: Settings, source: str) -> list[Batch]:
+    """Batches of a source in the raw zone, oldest extract first."""
+    folders = sorted(folder for folder in (settings.raw / source).glob("*") if (folder / "batch.json").exists())
+    return [read_batch(folder) for folder in folders]
+
+
+def prepare_raw_zone(settings: Settings) -> None:
+    """Puts a file without rows for every table of every source, so that an entity nobody delivers is typed and empty."""
+    connection = duckdb.connect()
+    for name in known_sources():
+        source = load_source(name)
+        folder = settings.raw / name / EMPTY_BATCH
+        marker = folder / source.fingerprint
+        if marker.exists():
+            continue
+        folder.mkdir(parents=True, exist_ok=True)
+        for table in source.tables:
+            columns = ", ".join(f'null::varchar as "{column.name}"' for column in table.columns)
+            staged = folder / f".{table.name}.parquet"
+            connection.execute(
+                f"copy (select {columns}, null::bigint as _row, null::varchar as _row_hash, null::varchar as _operation, "
+                "null::varchar as _batch_id, null::timestamp as _extracted_at, null::timestamp as _known_at limit 0) "
+                f"to {literal(str(staged))} (format parquet)"
+            )
+            os.replace(staged, folder / f"{table.name}.parquet")
+        marker.touch()
+
+
+def land(settings: Settings, source_name: str, directory: Path) -> Batch | None:
+    """Lands what an extract directory has that is new; None when there is nothing.
+
+    Raises:
+        UsageError: the directory is not there.
+        SourceError: `extract.json` cannot be understood.
+        RefusedError: the extract is older than the newest accepted one: what was published then did not know it.
+    """
+    if not directory.is_dir():
+        raise UsageError(f"The extract directory {directory} is not there; set SIGHTLINE_EXTRACT_DIR or --extract.")
+    source = load_source(source_name)
+    prepare_raw_zone(settings)
+    _clean(settings, source_name)
+    history = accepted_batches(settings, source_name)
+    header = _extract_header(directory)
+    files = dict(_files(source, directory))
+    checksums = {name: _sha256(path) for name, path in files.items()}
+    changed = {
+        table: path
+        for table, path in files.items()
+        if _last_seen(history, table) != (checksums[table], source.fingerprint)
+    }
+    missing = [table for table in source.tables if table.is_required and table.name not in files]
+    newest = history[-1].extracted_at if history else None
+    stated = header.get("extracted_at")
+    if not changed and not missing and (stated is None or stated == newest):
+        return None
+
+    connection = duckdb.connect()
+    connection.execute("set TimeZone = 'UTC'; set preserve_insertion_order = true")
+    landing = _Landing(settings, source, connection, directory, header.get("mode", "full"), history)
+    for table in missing:
+        names = " or ".join(f"{table.file}{suffix}" for suffix in SUFFIXES)
+        landing.findings.append(
+            Finding(table.name, names, None, None, None, "is required but is not there", "export it again", "refuse")
+        )
+    for name, path in changed.items():
+        landing.read(source.table(name), path)
+    extracted_at = stated or landing.newest_value() or _utc_now()
+    if newest and extracted_at < newest:
+        raise RefusedError(
+            f"The extract in {directory} is of {extracted_at}, older than the newest accepted one of {newest}: releases "
+            "were made without it. Load extracts in order, or start again with an empty SIGHTLINE_HOME."
+        )
+    return landing.write(extracted_at, checksums)
+
+
+def accept(settings: Settings, source_name: str) -> Batch | None:
+    """Lets the batch that passed the gate into the raw zone; None when none is waiting."""
+    for folder in _waiting(settings, source_name):
+        batch = read_batch(folder)
+        os.replace(folder, settings.raw / source_name / batch.batch_id)
+        return batch
+    return None
+
+
+def waiting_batch(settings: Settings, source_name: str) -> Path | None:
+    """The folder of the batch that waits for the gate, if there is one."""
+    return next(_waiting(settings, source_name), None)
+
+
+def newest_extract(settings: Settings) -> datetime:
+    """When the newest accepted extract of the run's sources was made: the default as-of date.
+
+    Raises:
+        SourceError: nothing was ever accepted.
+    """
+    times = [batch.extracted_at for name in settings.sources for batch in accepted_batches(settings, name)[-1:]]
+    if not times:
+        raise SourceError(
+            f"No extract of {', '.join(settings.sources)} was ever accepted; run again with --extract DIR."
+        )
+    return datetime.fromisoformat(max(times))
+
+
+class _Landing:
+    """One batch in the making: files read into DuckDB one after the other, judged, compared, written."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        source: Source,
+        connection: duckdb.DuckDBPyConnection,
+        directory: Path,
+        mode: Literal["full", "changes"],
+        history: list[Batch],
+    ) -> None:
+        self.settings, self.source, self.connection = settings, source, connection
+        self.directory, self.mode, self.history = directory, mode, history
+        self.findings: list[Finding] = []
+        self.notes = [f"{name} is no file of this source and was not read" for name in _strangers(source, directory)]
+        self.readings: dict[str, Reading] = {}
+        self.counts: dict[str, dict[str, int]] = {}
+        self.known_at: dict[str, str] = {}
+
+    def read(self, table: Table, path: Path) -> None:
+        """Reads and judges one file; its new rows end in the temporary table `new_<table>`."""
+        label = path.relative_to(self.directory).as_posix()
+        reading = read(self.connection, table, path, label)
+        self.findings += reading.refused
+        if reading.refused:
+            return
+        self.readings[table.name] = reading
+        if reading.absent:
+            self.notes.append(f"{label} has no {', '.join(reading.absent)}: not known")
+        self.findings += reading.unreadable
+        self._judge(table, reading)
+        findings = self._findings(table, path, label, reading)
+        self.findings += findings
+        self._compare(table, reading)
+
+    def _judge(self, table: Table, reading: Reading) -> None:
+        """Marks each row of `landed` with what is wrong with it, and doubled keys with the row that stands."""
+        rules = rules_for(self.source, table)
+        self.rules = rules
+        bad = " or ".join(rule.bad for rule in rules) or "false"
+        content = ", ".join(f"'{name}=' || \"{name}\"" for name in reading.columns)
+        keys = ", ".join(f'"{key}"' for key in table.keys)
+        newest_first = '"updated_at" desc nulls last, _row' if "updated_at" in reading.columns else "_row"
+        # Two versions of a key in one file: the later update wins; without one nobody can say which is right.
+        later = (
+            '"updated_at" is distinct from first_value("updated_at") over same_key'
+            if "updated_at" in reading.columns
+            else "false"
+        )
+        self.connection.execute(
+            f"""
+            create or replace temp table judged as
+            with hashed as (
+                select *, md5(concat_ws(chr(31), {content})) as _row_hash, {bad} as _is_bad from landed
+            ),
+            placed as (
+                select
+                    *,
+                    case when not _is_bad then row_number() over same_key end as _place,
+                    case when not _is_bad then first_value(_row) over same_key end as _first_row,
+                    case when not _is_bad then _row_hash = first_value(_row_hash) over same_key or {later} end as _is_settled
+                from hashed
+                window same_key as (partition by _is_bad, {keys} order by {newest_first})
+            )
+            select
+                *,
+                case
+                    when _is_bad then 'bad'
+                    when _place = 1 then 'first'
+                    when _is_settled then 'doubled'
+                    else 'contradicting'
+                end as _verdict
+            from placed
+            """
+        )
+
+    def _findings(self, table: Table, path: Path, label: str, reading: Reading) -> list[Finding]:
+        tests = ", ".join(
+            f"case when {rule.bad} then {{'rule': {number}, 'value': \"{rule.column}\"}} end"
+            for number, rule in enumerate(self.rules)
+        )
+        row = ", ".join(f'{literal(name)}, "{name}"' for name in reading.columns)
+        broken = (
+            self.connection.execute(
+                f"""
+            select _row, unnest(list_filter([{tests}], lambda x: x is not null), recursive := true), json_object({row})
+            from judged where _verdict = 'bad' order by _row
+            """
+            ).fetchall()
+            if self.rules
+            else []
+        )
+        doubled = self.connection.execute(
+            f"select _row, _first_row, json_object({row}), {', '.join(f'{chr(34)}{key}{chr(34)}' for key in table.keys)} "
+            "from judged where _verdict = 'contradicting' order by _row"
+        ).fetchall()
+        if not broken and not doubled:
+            return []
+        lines = lines_of(path, reading.unreadable) if path.suffix == ".csv" else []
+
+        def line(number: int) -> int:
+            return lines[number - 1] if lines else number
+
+        findings = [
+            Finding(
+                table.name,
+                label,
+                line(number),
+                self.rules[rule].column,
+                value,
+                self.rules[rule].reason,
+                self.rules[rule].what_to_do,
+                "quarantine",
+                text,
+            )
+            for number, rule, value, text in broken
+        ]
+        findings += [
+            Finding(
+                table.name,
+                label,
+                line(number),
+                table.keys[0],
+                " / ".join(key),
+                f"stands already on line {line(first)} with other values",
+                "give each row its own key, or keep the one that is right",
+                "quarantine",
+                text,
+            )
+            for number, first, text, *key in doubled
+        ]
+        return findings
+
+    def _compare(self, table: Table, reading: Reading) -> None:
+        """Keeps from `judged` what differs from the newest accepted versions, and finds the keys that are gone."""
+        keys = ", ".join(f'"{key}"' for key in table.keys)
+        using = f"using ({keys})"
+        files = literal(str(self.settings.raw / self.source.name / "*" / f"{table.name}.parquet"))
+        self.connection.execute(
+            f"""
+            create or replace temp table newest as
+            select {keys}, _row_hash as _known_hash, _operation as _known_operation
+            from read_parquet({files}, union_by_name = true)
+            qualify row_number() over (partition by {keys} order by _extracted_at desc, _batch_id desc) = 1
+            """
+        )
+        is_first_load = self.connection.execute("select count(*) = 0 from newest").fetchone()[0]  # type: ignore[index]
+        event_time = f'least(try_cast("{table.event_time}" as timestamp), $at)' if table.event_time else EVER_SINCE
+        known_at = f"coalesce({event_time}, $at)" if is_first_load else "$at"
+        self.connection.execute(
+            f"""
+            create or replace temp table "new_{table.name}" as
+            select judged.* exclude (_is_bad, _place, _first_row, _is_settled, _verdict), 'upsert' as _operation
+            from judged left join newest {using}
+            where
+                _verdict = 'first'
+                and (_known_hash is null or _known_hash != _row_hash or _known_operation = 'delete')
+            """
+        )
+        # A row that cannot be read may be the one that looks gone: then nothing is taken for deleted.
+        if self.mode == "full" and table.mode == "current" and not reading.unreadable:
+            self.connection.execute(
+                f"""
+                insert into "new_{table.name}" by name
+                select {keys}, 'delete' as _operation
+                from newest anti join landed {using}
+                where _known_operation = 'upsert'
+                """
+            )
+        self.known_at[table.name] = known_at
+        landed, bad, accepted, superseded, deleted, previous = self.connection.execute(
+            f"""
+            select
+                (select count(*) from judged),
+                (select count(*) from judged where _verdict in ('bad', 'contradicting')),
+                (select count(*) from "new_{table.name}" where _operation = 'upsert'),
+                (select count(*) from judged left join newest {using} where
+                    _verdict = 'doubled'
+                    or (_verdict = 'first' and _known_operation = 'upsert' and _known_hash = _row_hash)),
+                (select count(*) from "new_{table.name}" where _operation = 'delete'),
+                (select count(*) from newest where _known_operation = 'upsert')
+            """
+        ).fetchone()  # type: ignore[misc]
+        unreadable = len(reading.unreadable)
+        self.counts[table.name] = {
+            "landed": landed + unreadable,
+            "accepted": accepted,
+            "quarantined": bad + unreadable,
+            "superseded": superseded,
+            "deleted": deleted,
+            "previous": previous,
+        }
+
+    def newest_value(self) -> str | None:
+        """The newest value of the column that dates an export without a date, as a point in time."""
+        if not self.source.dated_by or self.source.dated_by[0] not in self.readings:
+            return self.history[-1].extracted_at if self.source.dated_by and self.history else None
+        table, column = self.source.dated_by
+        (newest,) = self.connection.execute(  # type: ignore[misc]
+            f'select strftime(max(try_cast("{column}" as timestamp)), \'%Y-%m-%dT%H:%M:%SZ\') from "new_{table}"'
+        ).fetchone()
+        known = [batch.extracted_at for batch in self.history[-1:]]
+        return max(filter(None, [newest, *known]), default=None)
+
+    def write(self, extracted_at: str, checksums: dict[str, str]) -> Batch:
+        number = len(self.history) + 1
+        digest = hashlib.sha256(json.dumps([extracted_at, self.mode, sorted(checksums.items())]).encode()).hexdigest()
+        stamp = extracted_at.replace("-", "").replace(":", "").replace("+0000", "Z")
+        batch_id = f"{stamp}-{number:05d}-{digest[:8]}"
+        folder = self.settings.incoming / self.source.name / batch_id
+        folder.mkdir(parents=True)
+        at = datetime.fromisoformat(extracted_at).astimezone(UTC).replace(tzinfo=None)
+        for name in self.counts:
+            self.connection.execute(
+                f"""
+                copy (
+                    select
+                        *,
+                        {literal(batch_id)} as _batch_id,
+                        $at::timestamp as _extracted_at,
+                        case when _operation = 'delete' then $at::timestamp
+                             else ({self.known_at[name].replace("$at", "$at::timestamp")})::timestamp end as _known_at
+                    from "new_{name}" order by _row
+                ) to {literal(str(folder / f"{name}.parquet"))} (format parquet, compression zstd)
+                """,
+                {"at": at},
+            )
+        batch = Batch(
+            source=self.source.name,
+            batch_id=batch_id,
+            extracted_at=extracted_at,
+            landed_at=_utc_now(),
+            mode=self.mode,
+            rules=self.source.fingerprint,
+            tables=[
+                TableCounts(table=name, file=self.source.table(name).file, sha256=checksums[name], **counts)
+                for name, counts in self.counts.items()
+            ],
+            notes=self.notes,
+        )
+        self._write_findings(batch)
+        (folder / "batch.json").write_text(json.dumps(asdict(batch), indent=2), encoding="utf-8")
+        return batch
+
+    def _write_findings(self, batch: Batch) -> None:
+        if not self.findings:
+            return
+        import pandas as pd
+
+        frame = pd.DataFrame([asdict(finding) for finding in self.findings], dtype=object)
+        frame["line"] = frame["line"].astype("Int64")
+        self.connection.register("findings_frame", frame)
+        folder = self.settings.quarantine / batch.source / batch.batch_id
+        folder.mkdir(parents=True)
+        for name in frame["table"].unique():
+            self.connection.execute(
+                f"""
+                copy (
+                    select
+                        "table" as entity,
+                        {literal(batch.batch_id)} as batch_id,
+                        file,
+                        line,
+                        string_agg("column", ', ') as "column",
+                        case when count(*) = 1 then max(value) end as value,
+                        case
+                            when count(*) = 1 then max(reason)
+                            else string_agg(concat_ws(' ', "column", '''' || value || '''', reason), ', ')
+                        end as reason,
+                        string_agg(distinct what_to_do, '; ') as what_to_do,
+                        effect,
+                        row
+                    from findings_frame
+                    where "table" = {literal(name)}
+                    group by all
+                    order by line
+                ) to {literal(str(folder / f"{name}.parquet"))} (format parquet)
+                """
+            )
+
+
+def _clean(settings: Settings, source: str) -> None:
+    """Removes what an interrupted or refused landing left behind."""
+    shutil.rmtree(settings.incoming / source, ignore_errors=True)
+    for folder in (settings.quarantine / source).glob("*"):
+        if not (settings.raw / source / folder.name).exists():
+            shutil.rmtree(folder)
+
+
+def _waiting(settings: Settings, source: str) -> Iterator[Path]:
+    return (path.parent for path in sorted((settings.incoming / source).glob("*/batch.json")))
+
+
+def _files(source: Source, directory: Path) -> Iterator[tuple[str, Path]]:
+    for table in source.tables:
+        found = [directory / f"{table.file}{suffix}" for suffix in SUFFIXES]
+        found = [path for path in found if path.exists()]
+        if len(found) > 1:
+            raise SourceError(f"{table.file} is there as CSV and as Parquet in {directory}: remove one of the two.")
+        if found:
+            yield table.name, found[0]
+
+
+def _strangers(source: Source, directory: Path) -> list[str]:
+    """Files beside the contract's that look as if they were meant to be read."""
+    expected = {f"{table.file}{suffix}" for table in source.tables for suffix in SUFFIXES}
+    folders = {(directory / table.file).parent for table in source.tables}
+    present = {
+        path.relative_to(directory).as_posix()
+        for folder in folders
+        for path in folder.glob("*")
+        if path.suffix in SUFFIXES
+    }
+    return sorted(present - expected)
+
+
+def _last_seen(history: list[Batch], table: str) -> tuple[str, str] | None:
+    return next(
+        (
+            (counts.sha256, batch.rules)
+            for batch in reversed(history)
+            for counts in batch.tables
+            if counts.table == table
+        ),
+        None,
+    )
+
+
+def _extract_header(directory: Path) -> dict[str, Any]:
+    path = directory / "extract.json"
+    if not path.exists():
+        return {}
+    form = '{"extracted_at": "2026-11-23T06:00:00Z", "mode": "full"}'
+    try:
+        header = json.loads(path.read_text(encoding="utf-8"))
+        if "extracted_at" in header:
+            at = datetime.fromisoformat(header["extracted_at"])
+            at = at.replace(tzinfo=UTC) if at.tzinfo is None else at.astimezone(UTC)
+            header["extracted_at"] = at.strftime("%Y-%m-%dT%H:%M:%SZ")
+        if header.get("mode", "full") not in ("full", "changes"):
+            raise ValueError("mode must be full or changes")
+        return header
+    except (ValueError, TypeError, AttributeError) as error:
+        raise SourceError(f"{path} cannot be understood ({error}); write it as {form}.") from None
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _utc_now() -> str:
+    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

@@ -1,0 +1,251 @@
+"""From a CSV or Parquet file to a DuckDB table of text, as it stands, with a finding for all that cannot be read."""
+
+from __future__ import annotations
+
+import csv
+import io
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+import duckdb
+
+from orchestration.ingest.contract import Table
+from orchestration.ingest.rules import literal
+
+SUFFIXES = (".csv", ".parquet")
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that is wrong with a file, in the words a person gets to read.
+
+    Attributes:
+        line: line of the file, 1 for the header, for Parquet the row; None when it concerns the whole file.
+        effect: `quarantine` keeps one row out, `refuse` keeps the whole batch out.
+    """
+
+    table: str
+    file: str
+    line: int | None
+    column: str | None
+    value: str | None
+    reason: str
+    what_to_do: str
+    effect: Literal["quarantine", "refuse"]
+    row: str | None = None
+
+    def sentence(self) -> str:
+        """For example: crm/users.csv, line 7, column role: 'boss' is not a known role; use one of …."""
+        place = [self.file]
+        if self.line is not None:
+            place.append(f"line {self.line}")
+        if self.column:
+            place.append(f"column {self.column}")
+        value = f"'{self.value[:60]}' " if self.value is not None else ""
+        return f"{', '.join(place)}: {value}{self.reason}; {self.what_to_do}."
+
+
+@dataclass
+class Reading:
+    """What came of reading one file into the table `landed`.
+
+    Attributes:
+        columns: columns of `landed`: the contract's first, then the file's own as `x_<name>`.
+        absent: contract columns the file does not have.
+        unreadable: findings of rows that never made it into `landed`.
+        refused: findings for which the file cannot be used at all; then there is no `landed`.
+    """
+
+    columns: tuple[str, ...] = ()
+    absent: tuple[str, ...] = ()
+    unreadable: list[Finding] = field(default_factory=list)
+    refused: list[Finding] = field(default_factory=list)
+
+
+def read(connection: duckdb.DuckDBPyConnection, table: Table, path: Path, label: str) -> Reading:
+    """Reads `path` into the temporary table `landed`: text columns, and `_row` counting the readable rows from 1.
+
+    Surrounding white space goes, an empty text is null; nothing else changes. `label` names the file in messages.
+    """
+    refuse = _Refusal(table, label)
+    if path.stat().st_size == 0:
+        return refuse(None, None, "is empty", "export it again, or remove it when there is nothing to say")
+    return (_read_parquet if path.suffix == ".parquet" else _read_csv)(connection, table, path, refuse)
+
+
+def lines_of(path: Path, unreadable: list[Finding]) -> list[int]:
+    """The line on which each readable row of a CSV file starts, in order.
+
+    Called only when something is wrong with some row: it walks the whole file.
+    """
+    skip = {finding.line for finding in unreadable}
+    lines, start = [], 1
+    with path.open(encoding="utf-8-sig", errors="replace", newline="") as file:
+        reader = csv.reader(file, strict=False)
+        next(reader, None)
+        start = reader.line_num + 1
+        for row in reader:
+            if row:
+                # A row may span lines; blank lines before it were walked over as empty rows.
+                if start not in skip:
+                    lines.append(start)
+            start = reader.line_num + 1
+    return lines
+
+
+@dataclass(frozen=True)
+class _Refusal:
+    """Words a refused file; calling it makes the reading that holds nothing else."""
+
+    table: Table
+    label: str
+
+    def finding(self, line: int | None, column: str | None, reason: str, what_to_do: str) -> Finding:
+        return Finding(self.table.name, self.label, line, column, None, reason, what_to_do, "refuse")
+
+    def __call__(self, line: int | None, column: str | None, reason: str, what_to_do: str) -> Reading:
+        return Reading(refused=[self.finding(line, column, reason, what_to_do)])
+
+
+def _land(
+    connection: duckdb.DuckDBPyConnection,
+    table: Table,
+    header: list[str],
+    relation: str,
+    line: int | None,
+    refuse: _Refusal,
+) -> Reading:
+    """Makes `landed` from a relation whose columns are the header's, in the contract's names and order."""
+    contracted = [column.name for column in table.columns]
+    missing = [
+        column.name for column in table.columns if (column.is_key or column.is_required) and column.name not in header
+    ]
+    if missing:
+        hint = (
+            "the header has one field only: is the separator a comma" if len(header) == 1 else "name it in the header"
+        )
+        return Reading(
+            refused=[
+                refuse.finding(line, name, "is a required column but is not there", f"{hint}, and export again")
+                for name in missing
+            ]
+        )
+    extra = [name for name in header if name not in contracted]
+    landed = {name: f'"{name}"' for name in contracted if name in header} | {f"x_{name}": f'"{name}"' for name in extra}
+    select = ", ".join(
+        f"nullif(trim(cast({landed[name]} as varchar), ' \t\r\n'), '') as \"{name}\""
+        if name in landed
+        else f'null::varchar as "{name}"'
+        for name in [*contracted, *(f"x_{name}" for name in extra)]
+    )
+    connection.execute(
+        f"create or replace temp table landed as select row_number() over () as _row, {select} from {relation}"
+    )
+    return Reading(
+        columns=tuple([*contracted, *(f"x_{name}" for name in extra)]),
+        absent=tuple(name for name in contracted if name not in header),
+    )
+
+
+def _read_parquet(connection: duckdb.DuckDBPyConnection, table: Table, path: Path, refuse: _Refusal) -> Reading:
+    relation = f"read_parquet({literal(str(path))})"
+    try:
+        header = [row[0] for row in connection.execute(f"describe select * from {relation}").fetchall()]
+        return _land(connection, table, header, relation, None, refuse)
+    except duckdb.Error as error:
+        return refuse(None, None, f"cannot be read as Parquet ({_first_line(error)})", "export it again")
+
+
+def _read_csv(connection: duckdb.DuckDBPyConnection, table: Table, path: Path, refuse: _Refusal) -> Reading:
+    with path.open("rb") as file:
+        start = file.read(4)
+        if start[:2] in (b"\xff\xfe", b"\xfe\xff"):
+            return refuse(1, None, "is UTF-16, not UTF-8", "save it as UTF-8 and export again")
+        file.seek(0)
+        first = file.readline()
+    try:
+        header = [name.strip() for name in next(csv.reader(io.StringIO(first.decode("utf-8-sig"))))]
+    except UnicodeDecodeError:
+        return refuse(1, None, "is not UTF-8", "save it as UTF-8 and export again")
+    except (csv.Error, StopIteration):
+        return refuse(1, None, "has no header that can be read", "put the column names on the first line")
+    doubled = sorted({name for name in header if header.count(name) > 1})
+    if doubled or "" in header:
+        return refuse(
+            1, (doubled or [""])[0], "stands twice in the header or has no name", "give each column its own name"
+        )
+
+    connection.execute("drop table if exists reject_errors; drop table if exists reject_scans")
+    types = ", ".join(f"{literal(name)}: 'VARCHAR'" for name in header)
+    relation = (
+        f"read_csv({literal(str(path))}, auto_detect = false, header = true, delim = ',', quote = '\"', escape = '\"', "
+        f"strict_mode = true, store_rejects = true, rejects_limit = 0, max_line_size = 8388608, columns = {{{types}}})"
+    )
+    try:
+        reading = _land(connection, table, header, relation, 1, refuse)
+        if reading.refused:
+            return reading
+    except duckdb.Error as error:
+        return refuse(None, None, f"cannot be read as CSV ({_first_line(error)})", "export it again as RFC 4180")
+    _explain_rejects(connection, table, path, header, refuse, reading)
+    return reading
+
+
+def _explain_rejects(
+    connection: duckdb.DuckDBPyConnection,
+    table: Table,
+    path: Path,
+    header: list[str],
+    refuse: _Refusal,
+    reading: Reading,
+) -> None:
+    """Turns the rows DuckDB would not read into findings, on the line where each stands in the file."""
+    rejects = connection.execute(
+        """
+        select line_byte_position, error_type, min_by(column_name, column_idx), any_value(csv_line)
+        from reject_errors group by all order by line_byte_position
+        """
+    ).fetchall()
+    if not rejects:
+        return
+    data = path.read_bytes()
+    seen: set[int] = set()
+    for position, error_type, column, text in rejects:
+        # The position counts from 1 and may stand on the line break before the row.
+        begin = position - 1
+        while data[begin : begin + 1] in (b"\r", b"\n"):
+            begin += 1
+        line = data.count(b"\n", 0, begin) + 1
+        if line in seen:
+            continue
+        seen.add(line)
+        end = data.find(b"\n", begin)
+        row = data[begin : end if end >= 0 else len(data)].decode("utf-8", errors="replace").strip("\r\n")
+        is_last = end < 0 and error_type in ("MISSING COLUMNS", "UNQUOTED VALUE")
+        if is_last or (error_type == "UNQUOTED VALUE" and "\n" in (text or "").strip("\r\n")):
+            reason = "ends in the middle of a row" if is_last else "opens a quote that is never closed"
+            reading.refused.append(refuse.finding(line, column, reason, "the file looks cut off: export it again"))
+            continue
+        fields = len(next(csv.reader([row]), []))
+        if error_type == "MISSING COLUMNS" and fields < len(header):
+            column = header[fields]
+        reason, what_to_do = {
+            "MISSING COLUMNS": (
+                f"has {fields} fields where the header has {len(header)}",
+                "quote fields that hold a comma or a line break",
+            ),
+            "TOO MANY COLUMNS": (
+                f"has {fields} fields where the header has {len(header)}",
+                "quote fields that hold a comma",
+            ),
+            "INVALID ENCODING": ("is not UTF-8", "save the file as UTF-8"),
+            "UNQUOTED VALUE": ("has a quote in the wrong place", "double the quotes inside a quoted field"),
+        }.get(error_type, (f"cannot be read ({error_type.lower()})", "export it again as RFC 4180"))
+        reading.unreadable.append(
+            Finding(table.name, refuse.label, line, column, None, reason, what_to_do, "quarantine", row)
+        )
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().splitlines()[0]

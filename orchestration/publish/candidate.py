@@ -1,0 +1,113 @@
+"""From the warehouse to a candidate: the files a release consists of, not yet visible to anybody."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import duckdb
+
+from orchestration.ingest.rules import literal
+from orchestration.settings import Settings
+
+# Most BI drivers still carry a DuckDB 1.x: it reads this storage version, and refuses that of 2.0.
+STORAGE_VERSION = "v1.2.0"
+
+
+@dataclass(frozen=True)
+class Build:
+    """What the SQL was run for, as written beside the warehouse when dbt has finished."""
+
+    as_of_date: str
+    sources: list[str]
+    target: str
+    reporting_currency: str
+    extracted_at: str
+
+
+def write_build(settings: Settings, build: Build) -> None:
+    settings.warehouse.parent.mkdir(parents=True, exist_ok=True)
+    (settings.warehouse.parent / "build.json").write_text(json.dumps(asdict(build)), encoding="utf-8")
+
+
+def read_build(settings: Settings) -> Build:
+    return Build(**json.loads((settings.warehouse.parent / "build.json").read_text(encoding="utf-8")))
+
+
+@dataclass(frozen=True)
+class Mart:
+    """One table of the published contract, as dbt's manifest describes it."""
+
+    schema: str
+    name: str
+    description: str
+    columns: dict[str, dict[str, Any]]
+
+    @property
+    def label(self) -> str:
+        return f"{self.schema}.{self.name}"
+
+
+def marts(manifest: Path) -> list[Mart]:
+    """Every mart, in the order of schema and name."""
+    nodes = json.loads(manifest.read_text(encoding="utf-8"))["nodes"].values()
+    found = [
+        Mart(node["schema"], node["name"], node["description"], node["columns"])
+        for node in nodes
+        if node["resource_type"] == "model" and node["path"].startswith("marts/")
+    ]
+    return sorted(found, key=lambda mart: mart.label)
+
+
+def candidate_folder(settings: Settings) -> Path:
+    return settings.published / ".candidate"
+
+
+def write_candidate(settings: Settings) -> dict[str, int]:
+    """Writes `sightline.duckdb` and one Parquet file a table; returns rows per table.
+
+    Tables are written in the order of their columns, so that the same answer is the same bytes of Parquet.
+    """
+    folder = candidate_folder(settings)
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    connection = duckdb.connect()
+    connection.execute("set TimeZone = 'UTC'")
+    target = read_build(settings).target
+    if target == "duckdb":
+        connection.execute(f"attach {literal(str(settings.warehouse))} as warehouse (read_only)")
+    database = literal(str(folder / "sightline.duckdb"))
+    connection.execute(f"attach {database} as release (storage_version '{STORAGE_VERSION}')")
+    counts = {}
+    for mart in marts(settings.manifest):
+        columns = ", ".join(
+            f'cast("{name}" as {column["data_type"]}) as "{name}"' for name, column in mart.columns.items()
+        )
+        built = (
+            f"warehouse.{mart.label}"
+            if target == "duckdb"
+            else f"read_parquet({literal(str(settings.spark_warehouse / f'{mart.schema}.db' / mart.name / '*.parquet'))})"
+        )
+        table = f"release.{mart.label}"
+        parquet = folder / "parquet" / mart.schema
+        parquet.mkdir(parents=True, exist_ok=True)
+        connection.execute(f"create schema if not exists release.{mart.schema}")
+        connection.execute(f"create table {table} as select {columns} from {built} order by all")
+        connection.execute(f"comment on table {table} is {literal(mart.description)}")
+        for name, column in mart.columns.items():
+            connection.execute(f'comment on column {table}."{name}" is {literal(column["description"])}')
+        connection.execute(
+            f"copy {table} to {literal(str(parquet / f'{mart.name}.parquet'))} (format parquet, compression zstd)"
+        )
+        counts[mart.label] = connection.execute(f"select count(*) from {table}").fetchone()[0]  # type: ignore[index]
+    connection.execute("detach release")
+    connection.close()
+    return counts
+
+
+def utc_now() -> datetime:
+    return datetime.now(UTC)

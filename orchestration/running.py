@@ -1,0 +1,162 @@
+"""Runs the Dagster job in process, and says afterwards what became of it."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from orchestration.errors import SourceError
+from orchestration.settings import Settings
+
+# One run at a time on the warehouse, whoever starts it from the UI.
+INSTANCE = """\
+concurrency:
+  runs:
+    max_concurrent_runs: 1
+telemetry:
+  enabled: false
+"""
+
+STAGES = {
+    "landing": "Landing the extract",
+    "landing_gate": "Judging the batch (landing gate)",
+    "raw_zone": "Taking it into the raw zone",
+    "dbt_build": "Building the marts (dbt)",
+    "candidate": "Writing the candidate",
+    "publish_gate": "Judging the candidate (publish gate)",
+    "release": "Publishing",
+}
+
+
+@dataclass
+class RunResult:
+    """What became of a run.
+
+    Attributes:
+        exit_code: 0 published, 1 a gate refused, 2 wrong use, 3 a source or the machine failed.
+        sentences: why it did not end in a release.
+        seconds: per stage, in the order they ran.
+    """
+
+    exit_code: int
+    run_id: str
+    sentences: list[str] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+    seconds: dict[str, float] = field(default_factory=dict)
+    release: str | None = None
+
+
+def prepare_home(settings: Settings, **more: str) -> None:
+    """Makes `$SIGHTLINE_HOME` ready for Dagster and dbt, and tells their processes about it.
+
+    Raises:
+        SourceError: the folder cannot be written.
+    """
+    try:
+        settings.dagster_home.mkdir(parents=True, exist_ok=True)
+        (settings.dagster_home / "dagster.yaml").write_text(INSTANCE, encoding="utf-8")
+    except OSError as error:
+        raise SourceError(
+            f"{settings.home} cannot be written ({error.strerror}); set SIGHTLINE_HOME to a folder that can."
+        ) from None
+    os.environ.update(settings.environment())
+    os.environ["SIGHTLINE_SOURCES"] = ",".join(settings.sources)
+    os.environ["SIGHTLINE_REPORTING_CURRENCY"] = settings.reporting_currency
+    if settings.extract_dir:
+        os.environ["SIGHTLINE_EXTRACT_DIR"] = str(settings.extract_dir)
+
+
+def lock_holder(settings: Settings) -> str | None:
+    """The process that is running now, if there is one."""
+    if not settings.run_lock.exists():
+        return None
+    with settings.run_lock.open("r+") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return None
+        except BlockingIOError:
+            return lock.read().strip() or "unknown"
+
+
+def run_job(settings: Settings, full_refresh: bool, on_stage: Callable[[str], None]) -> RunResult:
+    """Executes the job `sightline_run` in this process; the run is in Dagster's storage like any other."""
+    prepare_home(settings)
+    from dagster import DagsterInstance
+    from dagster._core.utils import make_new_run_id
+
+    from orchestration.definitions import defs
+
+    run_id = make_new_run_id()
+    started: dict[str, float] = {}
+    seconds: dict[str, float] = {}
+
+    def listen(entry: Any) -> None:
+        event = entry.dagster_event
+        if event is None or not event.step_key:
+            return
+        stage = stage_of(event.step_key)
+        if event.event_type_value == "STEP_START":
+            started[stage] = time.monotonic()
+            on_stage(STAGES.get(stage, stage))
+        elif event.event_type_value in ("STEP_SUCCESS", "STEP_FAILURE") and stage in started:
+            seconds[stage] = time.monotonic() - started[stage]
+
+    with DagsterInstance.from_config(str(settings.dagster_home)) as instance:
+        instance.add_event_listener(run_id, listen)
+        result = defs.resolve_job_def("sightline_run").execute_in_process(
+            instance=instance,
+            run_id=run_id,
+            raise_on_error=False,
+            run_config={
+                "resources": {
+                    "run": {
+                        "config": {
+                            "as_of": settings.as_of.isoformat() if settings.as_of else "",
+                            "full_refresh": full_refresh,
+                        }
+                    }
+                },
+                "loggers": {"console": {"config": {"log_level": "CRITICAL"}}},
+            },
+        )
+    outcome = RunResult(exit_code=0, run_id=run_id, seconds=seconds)
+    for event in result.all_events:
+        _take_note(event, outcome)
+    if not result.success and outcome.exit_code == 0:
+        outcome.exit_code = 3
+    return outcome
+
+
+def stage_of(step: str) -> str:
+    """The stage a step belongs to: the source a step is for does not matter."""
+    return next((stage for stage in sorted(STAGES, key=len, reverse=True) if step.endswith(stage)), step)
+
+
+def _take_note(event: Any, outcome: RunResult) -> None:
+    kind = event.event_type_value
+    if kind == "ASSET_CHECK_EVALUATION":
+        check = event.event_specific_data
+        metadata = {key: value.value for key, value in check.metadata.items()}
+        outcome.warnings += metadata.get("warnings", [])
+        if "refused_because" in metadata and not check.passed:
+            outcome.exit_code = 1
+            outcome.sentences += metadata["refused_because"]
+    elif kind == "ASSET_MATERIALIZATION":
+        metadata = event.event_specific_data.materialization.metadata
+        if "release" in metadata:
+            outcome.release = metadata["release"].value
+    elif kind == "STEP_FAILURE" and outcome.exit_code == 0:
+        failure = event.step_failure_data.user_failure_data
+        if failure is not None:
+            outcome.exit_code = int(failure.metadata["exit_code"].value) if "exit_code" in failure.metadata else 3
+            outcome.sentences.append(failure.description or "")
+        else:
+            error = event.step_failure_data.error
+            while error.cause is not None:
+                error = error.cause
+            outcome.exit_code = 3
+            outcome.sentences.append(f"{event.step_key} failed: {error.message.strip()}")

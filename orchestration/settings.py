@@ -1,0 +1,151 @@
+"""Paths and settings: the only place that knows either."""
+
+from __future__ import annotations
+
+import os
+from datetime import date
+from functools import cached_property
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import Field, ValidationError, field_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from orchestration.errors import UsageError
+
+PROJECT_ROOT = Path(__file__).resolve().parents[1]
+DBT_PROJECT = PROJECT_ROOT / "dbt_project"
+SEEDS = PROJECT_ROOT / "seeds"
+STAGING = DBT_PROJECT / "models" / "staging"
+
+# Nothing here ever phones home: on a closed network each attempt would wait for its time-out.
+TELEMETRY_OFF = {
+    "DO_NOT_TRACK": "1",
+    "DBT_SEND_ANONYMOUS_USAGE_STATS": "false",
+    "DAGSTER_TELEMETRY_ENABLED": "false",
+    "GX_ANALYTICS_ENABLED": "false",
+}
+
+
+class Settings(BaseSettings):
+    """Every setting, read from `SIGHTLINE_…` variables or a `.env` file in the working directory."""
+
+    model_config = SettingsConfigDict(env_prefix="SIGHTLINE_", env_file=".env", extra="ignore")
+
+    home: Path = Field(default=PROJECT_ROOT / "var", description="Everything Sightline writes")
+    extract_dir: Path | None = Field(default=None, description="Extract directory; without it the demo company")
+    sources: Annotated[tuple[str, ...], NoDecode] = Field(default=("extract",), description="Sources, comma separated")
+    as_of: date | None = Field(default=None, description="Tell everything as known on this day")
+    reporting_currency: str = Field(default="USD", pattern="^[A-Z]{3}$", description="ISO 4217")
+    target: Literal["duckdb", "spark"] = Field(default="duckdb", description="Where the SQL runs")
+    keep_releases: int = Field(default=7, ge=2, description="How many releases stay on disk")
+    spark_master: str = Field(default="local[2]", description="Spark master for the target spark")
+
+    @field_validator("home", "extract_dir")
+    @classmethod
+    def _absolute(cls, value: Path | None) -> Path | None:
+        return value.expanduser().resolve() if value else None
+
+    @field_validator("sources", mode="before")
+    @classmethod
+    def _split(cls, value: object) -> object:
+        return tuple(word.strip() for word in value.split(",") if word.strip()) if isinstance(value, str) else value
+
+    @field_validator("sources")
+    @classmethod
+    def _known(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        known = known_sources()
+        unknown = [name for name in value if name not in known]
+        if unknown or not value:
+            raise ValueError(f"unknown source {', '.join(unknown) or '(none)'}: there is {', '.join(known)}")
+        return value
+
+    @cached_property
+    def raw(self) -> Path:
+        """Accepted batches, `<source>/<batch>/<table>.parquet`: append-only."""
+        return self.home / "raw"
+
+    @cached_property
+    def incoming(self) -> Path:
+        """Batches that have landed and wait for the landing gate."""
+        return self.home / "incoming"
+
+    @cached_property
+    def quarantine(self) -> Path:
+        """Rows that were not let in, `<source>/<batch>/<table>.parquet`."""
+        return self.home / "quarantine"
+
+    @cached_property
+    def warehouse(self) -> Path:
+        """The DuckDB file dbt builds in; a release is a copy, BI never opens this one."""
+        return self.home / "warehouse" / "sightline.duckdb"
+
+    @cached_property
+    def spark_warehouse(self) -> Path:
+        """Where Spark keeps the tables dbt builds, `<schema>.db/<table>/`."""
+        return self.home / "spark" / "warehouse"
+
+    @cached_property
+    def published(self) -> Path:
+        """Releases, and `current` which points at the one that is read."""
+        return self.home / "published"
+
+    @cached_property
+    def data_docs(self) -> Path:
+        """Great Expectations' pages about the last run of each gate."""
+        return self.home / "data_docs"
+
+    @cached_property
+    def demo_extract(self) -> Path:
+        """The demo company, when no extract directory is set."""
+        return self.home / "demo"
+
+    @cached_property
+    def dagster_home(self) -> Path:
+        return self.home / "dagster"
+
+    @cached_property
+    def dbt_home(self) -> Path:
+        return self.home / "dbt"
+
+    @cached_property
+    def manifest(self) -> Path:
+        """dbt's manifest the Dagster assets are read from."""
+        return self.dbt_home / "manifest.json"
+
+    @cached_property
+    def run_lock(self) -> Path:
+        return self.home / "run.lock"
+
+    def environment(self) -> dict[str, str]:
+        """The variables dbt and the Dagster processes see."""
+        return {
+            **TELEMETRY_OFF,
+            "SIGHTLINE_HOME": str(self.home),
+            "SIGHTLINE_TARGET": self.target,
+            "SIGHTLINE_SPARK_MASTER": self.spark_master,
+            "DAGSTER_HOME": str(self.dagster_home),
+            "DBT_LOG_PATH": str(self.dbt_home / "logs"),
+        }
+
+
+def known_sources() -> list[str]:
+    """Names of the staging folders: each is one source."""
+    return sorted(path.parent.name for path in STAGING.glob("*/_*__sources.yml"))
+
+
+def load_settings(**overrides: object) -> Settings:
+    """Settings from the environment, with what the command line says on top.
+
+    Raises:
+        UsageError: a setting is not what it must be; the sentence names the variable.
+    """
+    os.environ.update(TELEMETRY_OFF)
+    try:
+        return Settings(**{name: value for name, value in overrides.items() if value is not None})  # type: ignore[arg-type]
+    except ValidationError as error:
+        problems = "; ".join(
+            f"SIGHTLINE_{'_'.join(str(part) for part in problem['loc'][:1]).upper()}: {problem['msg']}"
+            for problem in error.errors()
+        )
+        raise UsageError(f"Settings are wrong: {problems}. Correct the variable or the option and run again.") from None
