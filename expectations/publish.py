@@ -105,7 +105,7 @@ DISTRIBUTION = [
         where amount is null and amount_source is not null and not is_deleted
         group by currency_source
         """,
-        sentence="{deals:,} deals in {currency_source} have no plan rate, for example {example}: their amount is unknown",
+        sentence="{deals:,} deals in {currency_source} have no plan rate, for example {example}: amount unknown",
         why="A missing rate is never taken for 1.0, so these deals are missing from every total.",
         what_to_do="add the rates to finance/fx_rates",
         severity="warning",
@@ -174,7 +174,8 @@ def _drift(limits: dict[str, float], previous: Previous) -> list[Expectation]:
             no_rows(
                 "open_pipeline_has_not_jumped",
                 "core.opportunities",
-                "select sum(coalesce(amount, list_amount))::double as pipeline from {batch} where is_open and not is_deleted "
+                "select sum(coalesce(amount, list_amount))::double as pipeline from {batch} "
+                "where is_open and not is_deleted "
                 f"having abs(pipeline - {pipeline!r}) > {limits['open_pipeline_change']} * {pipeline!r}",
                 sentence=f"the open pipeline is {{pipeline:,.0f}} where release {previous.release} had {pipeline:,.0f}",
                 why="A pipeline that doubles or halves between two releases is more often an error than a quarter.",

@@ -64,7 +64,8 @@ def run(
     for sentence in result.sentences:
         err.print(f"{verdict}: {sentence}", markup=False)
     err.print(
-        f"No release was made; the last one stands. Details: `sightline status`, {settings.data_docs}, Dagster run {result.run_id}."
+        "No release was made; the last one stands. "
+        f"Details: sightline status, {settings.data_docs}, Dagster run {result.run_id}."
     )
     raise typer.Exit(result.exit_code)
 
@@ -129,9 +130,8 @@ def demo(
     day = _day(until, "--until")
     assert day is not None
     counts = write_demo(directory, scale=scale, seed=seed, until=day, file_format=file_format)
-    out.print(
-        f"Wrote {sum(counts.values()):,} rows in {len(counts)} files to {directory}. Next: sightline run --extract {directory}"
-    )
+    out.print(f"Wrote {sum(counts.values()):,} rows in {len(counts)} files to {directory}.")
+    out.print(f"Next: sightline run --extract {directory}")
 
 
 def _print_summary(settings: Settings, release: str, seconds: dict[str, float]) -> None:
@@ -140,7 +140,8 @@ def _print_summary(settings: Settings, release: str, seconds: dict[str, float]) 
     manifest: dict[str, Any] = release_manifest(settings, release)
     published = datetime.fromisoformat(manifest["published_at"])
     out.print(
-        f"[bold]Release {release}[/] as of {manifest['as_of_date']} from {', '.join(manifest['sources'])}, published {published:%Y-%m-%d %H:%M} UTC"
+        f"[bold]Release {release}[/] as of {manifest['as_of_date']} from {', '.join(manifest['sources'])}, "
+        f"published {published:%Y-%m-%d %H:%M} UTC"
     )
     table = Table(box=None, pad_edge=False, header_style="dim")
     table.add_column("table")
@@ -151,13 +152,11 @@ def _print_summary(settings: Settings, release: str, seconds: dict[str, float]) 
     landed = manifest["batches"][-1] if manifest["batches"] else None
     if landed:
         out.print(
-            f"Landing gate: passed; newest batch {landed['batch_id']}: {landed['landed']:,} landed = {landed['accepted']:,} accepted "
-            f"+ {landed['quarantined']:,} quarantined + {landed['superseded']:,} superseded"
+            f"Landing gate: passed; newest batch {landed['batch_id']}: {landed['landed']:,} landed = "
+            f"{landed['accepted']:,} accepted + {landed['quarantined']:,} quarantined + {landed['superseded']:,} superseded"
         )
     checks = manifest["checks"]
-    out.print(
-        f"Publish gate: {checks['expectations'] - checks['failed'] - len(checks['warnings'])} of {checks['expectations']} expectations met"
-    )
+    out.print(f"Publish gate: {checks['met']} of {checks['expectations']} expectations met")
     for sentence in checks["warnings"]:
         out.print(f"[yellow]Warning:[/] {sentence}")
     for batch in manifest["batches"]:

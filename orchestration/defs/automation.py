@@ -18,7 +18,7 @@ from orchestration.settings import known_sources, load_settings
 
 # Runs share one warehouse: the instance's run queue lets one through at a time (see dagster.yaml).
 _others = [name for name in known_sources() if name not in load_settings().sources]
-_selection = AssetSelection.all()
+_selection: AssetSelection = AssetSelection.all()
 for _name in _others:
     _selection = _selection - AssetSelection.key_prefixes([_name])
 

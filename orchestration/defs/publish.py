@@ -44,7 +44,7 @@ def candidate(run: Run) -> MaterializeResult[Any]:
     asset=candidate,
     name="publish_gate",
     blocking=True,
-    description="Great Expectations over the candidate: volume, reconciliation, distribution, drift since the last release.",
+    description="Great Expectations over the candidate: volume, reconciliation, distribution, drift.",
 )
 def publish_gate(run: Run) -> AssetCheckResult:
     from orchestration.quality.publish_gate import judge_candidate
@@ -65,7 +65,7 @@ def publish_gate(run: Run) -> AssetCheckResult:
 @asset(
     deps=[candidate],
     group_name="publish",
-    description="What BI reads: `published/current` points at it. The last good release stands until this one is complete.",
+    description="What BI reads: `published/current` points at it; the last one stands until this one is complete.",
     kinds={"duckdb", "parquet"},
 )
 def release(run: Run) -> MaterializeResult[Any]:

@@ -81,7 +81,7 @@ def accepted_batches(settings: Settings, source: str) -> list[Batch]:
 
 
 def prepare_raw_zone(settings: Settings) -> None:
-    """Puts a file without rows for every table of every source, so that an entity nobody delivers is typed and empty."""
+    """Puts a file without rows for every table of every source: what nobody delivers is typed and empty."""
     connection = duckdb.connect()
     for name in known_sources():
         source = load_source(name)
@@ -94,8 +94,9 @@ def prepare_raw_zone(settings: Settings) -> None:
             columns = ", ".join(f'null::varchar as "{column.name}"' for column in table.columns)
             staged = folder / f".{table.name}.parquet"
             connection.execute(
-                f"copy (select {columns}, null::bigint as _row, null::varchar as _row_hash, null::varchar as _operation, "
-                "null::varchar as _batch_id, null::timestamp as _extracted_at, null::timestamp as _known_at limit 0) "
+                f"copy (select {columns}, null::bigint as _row, null::varchar as _row_hash, "
+                "null::varchar as _operation, null::varchar as _batch_id, null::timestamp as _extracted_at, "
+                "null::timestamp as _known_at limit 0) "
                 f"to {literal(str(staged))} (format parquet)"
             )
             os.replace(staged, folder / f"{table.name}.parquet")
@@ -143,8 +144,8 @@ def land(settings: Settings, source_name: str, directory: Path) -> Batch | None:
     extracted_at = stated or landing.newest_value() or _utc_now()
     if newest and extracted_at < newest:
         raise RefusedError(
-            f"The extract in {directory} is of {extracted_at}, older than the newest accepted one of {newest}: releases "
-            "were made without it. Load extracts in order, or start again with an empty SIGHTLINE_HOME."
+            f"The extract in {directory} is of {extracted_at}, older than the newest accepted one of {newest}: "
+            "releases were made without it. Load extracts in order, or start again with an empty SIGHTLINE_HOME."
         )
     return landing.write(extracted_at, checksums)
 
@@ -238,7 +239,9 @@ class _Landing:
                     *,
                     case when not _is_bad then row_number() over same_key end as _place,
                     case when not _is_bad then first_value(_row) over same_key end as _first_row,
-                    case when not _is_bad then _row_hash = first_value(_row_hash) over same_key or {later} end as _is_settled
+                    case
+                        when not _is_bad then _row_hash = first_value(_row_hash) over same_key or {later}
+                    end as _is_settled
                 from hashed
                 window same_key as (partition by _is_bad, {keys} order by {newest_first})
             )
@@ -255,6 +258,7 @@ class _Landing:
         )
 
     def _findings(self, table: Table, path: Path, label: str, reading: Reading) -> list[Finding]:
+        keys = ", ".join(f'"{key}"' for key in table.keys)
         tests = ", ".join(
             f"case when {rule.bad} then {{'rule': {number}, 'value': \"{rule.column}\"}} end"
             for number, rule in enumerate(self.rules)
@@ -271,7 +275,7 @@ class _Landing:
             else []
         )
         doubled = self.connection.execute(
-            f"select _row, _first_row, json_object({row}), {', '.join(f'{chr(34)}{key}{chr(34)}' for key in table.keys)} "
+            f"select _row, _first_row, json_object({row}), {keys} "
             "from judged where _verdict = 'contradicting' order by _row"
         ).fetchall()
         if not broken and not doubled:

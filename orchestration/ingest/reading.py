@@ -143,7 +143,7 @@ def _land(
         f"create or replace temp table landed as select row_number() over () as _row, {select} from {relation}"
     )
     return Reading(
-        columns=tuple([*contracted, *(f"x_{name}" for name in extra)]),
+        columns=(*contracted, *(f"x_{name}" for name in extra)),
         absent=tuple(name for name in contracted if name not in header),
     )
 

@@ -90,7 +90,7 @@ def write_candidate(settings: Settings) -> dict[str, int]:
         built = (
             f"warehouse.{mart.label}"
             if target == "duckdb"
-            else f"read_parquet({literal(str(settings.spark_warehouse / f'{mart.schema}.db' / mart.name / '*.parquet'))})"
+            else f"read_parquet({literal(str(_spark_files(settings, mart)))})"
         )
         table = f"release.{mart.label}"
         parquet = folder / "parquet" / mart.schema
@@ -107,6 +107,10 @@ def write_candidate(settings: Settings) -> dict[str, int]:
     connection.execute("detach release")
     connection.close()
     return counts
+
+
+def _spark_files(settings: Settings, mart: Mart) -> Path:
+    return settings.spark_warehouse / f"{mart.schema}.db" / mart.name / "*.parquet"
 
 
 def utc_now() -> datetime:

@@ -54,7 +54,7 @@ def verdict_summary(verdict: Verdict) -> dict[str, Any]:
     return {
         "passed": verdict.passed,
         "expectations": len(verdict.outcomes),
-        "failed": sum(not outcome.passed and outcome.severity == "critical" for outcome in verdict.outcomes),
+        "met": sum(outcome.passed for outcome in verdict.outcomes),
         "warnings": verdict.sentences("warning"),
     }
 

@@ -63,7 +63,6 @@ def run_gate(gate: str, database: Path, expectations: list[Expectation], data_do
         site_name=gate,
         site_config={
             "class_name": "SiteBuilder",
-            "show_how_to_buttons": False,
             "store_backend": {"class_name": "TupleFilesystemStoreBackend", "base_directory": str(staged)},
             "site_index_builder": {"class_name": "DefaultSiteIndexBuilder"},
         },
@@ -101,7 +100,7 @@ def run_gate(gate: str, database: Path, expectations: list[Expectation], data_do
     by_name = {expectation.name: expectation for expectation in expectations}
     with duckdb.connect(str(database), read_only=True) as connection:
         outcomes = tuple(
-            _outcome(connection, by_name[validated.expectation_config.meta["name"]], validated)
+            _outcome(connection, by_name[validated.expectation_config["meta"]["name"]], validated)
             for validation in result.run_results.values()
             for validated in validation.results
         )

@@ -31,7 +31,7 @@ def last_verdict(settings: Settings) -> dict[str, Any]:
 
 
 def _previous(settings: Settings) -> Previous | None:
-    """What the current release said, when the candidate can be held against it: same sources, not told for an earlier day."""
+    """What the current release said, if the candidate can be held against it: same sources, no earlier day."""
     name, build = current_release(settings), read_build(settings)
     if not name or not (settings.published / name / "sightline.duckdb").exists():
         return None
