@@ -5,7 +5,7 @@ BIN := .venv/bin
 export DO_NOT_TRACK = 1
 export DAGSTER_HOME ?= $(CURDIR)/var/dagster
 
-.PHONY: run test ui lint lock clean
+.PHONY: run test ui lint lock docs clean
 
 run: .venv/.base
 	$(BIN)/sightline run
@@ -28,6 +28,10 @@ lock: .venv/.test
 	$(BIN)/python -m pip install --quiet uv
 	$(BIN)/uv pip compile pyproject.toml --all-extras --universal --python-version 3.11 --upgrade --quiet \
 		--no-emit-index-url --no-emit-find-links --no-header --no-annotate --output-file requirements.lock
+
+# The pages that are made from the project itself; a test holds them.
+docs: .venv/.test
+	$(BIN)/python -c "from orchestration.ingest.contract import describe_contract as d; print(d(), end='')" > docs/extract-contract.md
 
 clean:
 	rm -rf .venv var

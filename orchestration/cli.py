@@ -22,7 +22,8 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-out = Console(highlight=False, soft_wrap=True)
+# Bound to this stdout: while a job runs, what dbt prints goes to a log file.
+out = Console(file=sys.stdout, highlight=False, soft_wrap=True)
 err = Console(stderr=True, highlight=False, soft_wrap=True)
 
 
@@ -134,6 +135,18 @@ def demo(
     out.print(f"Next: sightline run --extract {directory}")
 
 
+@app.command()
+def ui(port: Annotated[int, typer.Option(help="Port on 127.0.0.1.")] = 3000) -> None:
+    """Opens Dagster on this machine: lineage, runs, checks, schedule and sensor."""
+    from orchestration.running import prepare_home
+    from orchestration.settings import PROJECT_ROOT
+
+    prepare_home(load_settings())
+    dagster = Path(sys.executable).with_name("dagster")
+    workspace = str(PROJECT_ROOT / "workspace.yaml")
+    os.execv(dagster, [str(dagster), "dev", "-w", workspace, "-h", "127.0.0.1", "-p", str(port)])
+
+
 def _print_summary(settings: Settings, release: str, seconds: dict[str, float]) -> None:
     from orchestration.publish.releases import release_manifest
 
@@ -153,7 +166,8 @@ def _print_summary(settings: Settings, release: str, seconds: dict[str, float]) 
     if landed:
         out.print(
             f"Landing gate: passed; newest batch {landed['batch_id']}: {landed['landed']:,} landed = "
-            f"{landed['accepted']:,} accepted + {landed['quarantined']:,} quarantined + {landed['superseded']:,} superseded"
+            f"{landed['accepted']:,} accepted + {landed['quarantined']:,} quarantined + "
+            f"{landed['superseded']:,} superseded"
         )
     checks = manifest["checks"]
     out.print(f"Publish gate: {checks['met']} of {checks['expectations']} expectations met")

@@ -1,11 +1,15 @@
-"""What Dagster loads. Importing it touches no network, no warehouse and no clock."""
+"""What Dagster loads: the stages wired in `defs/`. Importing it touches no network, no warehouse and no clock."""
 
-from dagster import Definitions, in_process_executor, load_definitions_from_package_module
+from dagster import Definitions, in_process_executor
 
-import orchestration.defs
+from orchestration.defs import automation, ingest, publish, resources, transform
 
 defs = Definitions.merge(
-    load_definitions_from_package_module(orchestration.defs),
+    ingest.defs,
+    transform.defs,
+    publish.defs,
+    automation.defs,
+    resources.defs,
     # One process a run: steps share the warehouse, and each new process would import everything again.
     Definitions(executor=in_process_executor),
 )

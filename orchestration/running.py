@@ -6,6 +6,7 @@ import fcntl
 import os
 import time
 from collections.abc import Callable
+from contextlib import ExitStack, redirect_stdout
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -105,8 +106,11 @@ def run_job(settings: Settings, full_refresh: bool, on_stage: Callable[[str], No
         elif event.event_type_value in ("STEP_SUCCESS", "STEP_FAILURE") and stage in started:
             seconds[stage] = time.monotonic() - started[stage]
 
-    with DagsterInstance.from_config(str(settings.dagster_home)) as instance:
+    with ExitStack() as stack:
+        instance = stack.enter_context(DagsterInstance.from_config(str(settings.dagster_home)))
         instance.add_event_listener(run_id, listen)
+        log = stack.enter_context((settings.dbt_home / "run.log").open("w", encoding="utf-8"))
+        stack.enter_context(redirect_stdout(log))
         result = defs.resolve_job_def("sightline_run").execute_in_process(
             instance=instance,
             run_id=run_id,

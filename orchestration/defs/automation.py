@@ -1,7 +1,5 @@
 """When runs happen: one job, once a day, and whenever a new extract is there."""
 
-from __future__ import annotations
-
 from dagster import (
     AssetSelection,
     Definitions,
@@ -59,4 +57,4 @@ def new_extract(context: SensorEvaluationContext) -> RunRequest | SkipReason:
     return RunRequest(run_key=fingerprint)
 
 
-automation = Definitions(jobs=[sightline_run], schedules=[daily], sensors=[new_extract])
+defs = Definitions(jobs=[sightline_run], schedules=[daily], sensors=[new_extract])

@@ -1,7 +1,5 @@
 """Ingest: an extract lands, the landing gate judges it, the raw zone takes it in."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from typing import Any
 
@@ -122,7 +120,7 @@ def _rows_table(tables: list[Any]) -> str:
 
 _everything = [part for name in known_sources() for part in _ingest(load_source(name))]
 
-ingest = Definitions(
+defs = Definitions(
     assets=[part for part in _everything if not isinstance(part, AssetChecksDefinition)],
     asset_checks=[part for part in _everything if isinstance(part, AssetChecksDefinition)],
 )

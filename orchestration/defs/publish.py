@@ -1,7 +1,5 @@
 """Publish: the marts become a candidate, the publish gate judges it, one rename makes it the release."""
 
-from __future__ import annotations
-
 import json
 from typing import Any
 
@@ -20,10 +18,11 @@ from orchestration.defs.resources import Run, told_to_dagster
 from orchestration.publish.candidate import candidate_folder, marts, write_candidate
 from orchestration.publish.releases import publish as publish_candidate
 from orchestration.settings import load_settings
+from orchestration.warehouse.dbt import ensure_manifest
 
 
 @asset(
-    deps=[AssetKey([mart.schema, mart.name]) for mart in marts(load_settings().manifest)],
+    deps=[AssetKey([mart.schema, mart.name]) for mart in marts(ensure_manifest(load_settings()))],
     group_name="publish",
     description="The files of the next release: one DuckDB database and one Parquet file a table, not yet visible.",
     kinds={"duckdb", "parquet"},
@@ -86,4 +85,4 @@ def release(run: Run) -> MaterializeResult[Any]:
     )
 
 
-publish = Definitions(assets=[candidate, release], asset_checks=[publish_gate])
+defs = Definitions(assets=[candidate, release], asset_checks=[publish_gate])

@@ -1,12 +1,12 @@
 """What a run is told, and the lock that keeps runs apart."""
 
-from __future__ import annotations
-
 import fcntl
 import os
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import date
+from pathlib import Path
 
 from dagster import ConfigurableResource, Definitions, Failure, InitResourceContext, MetadataValue
 from dagster_dbt import DbtCliResource
@@ -31,7 +31,7 @@ class Run(ConfigurableResource):  # type: ignore[type-arg]
         return load_settings(as_of=date.fromisoformat(self.as_of) if self.as_of else None)
 
     @contextmanager
-    def yield_for_execution(self, context: InitResourceContext) -> Iterator[Run]:
+    def yield_for_execution(self, context: InitResourceContext) -> Iterator["Run"]:
         settings = self.settings
         os.environ.update(settings.environment())
         settings.home.mkdir(parents=True, exist_ok=True)
@@ -62,9 +62,14 @@ def told_to_dagster() -> Iterator[None]:
         ) from error
 
 
-resources = Definitions(
+defs = Definitions(
     resources={
         "run": Run(),
-        "dbt": DbtCliResource(project_dir=str(DBT_PROJECT), profiles_dir=str(DBT_PROJECT)),
+        "dbt": DbtCliResource(
+            project_dir=str(DBT_PROJECT),
+            profiles_dir=str(DBT_PROJECT),
+            # The dbt of this environment, whatever the PATH says.
+            dbt_executable=str(Path(sys.executable).with_name("dbt")),
+        ),
     }
 )

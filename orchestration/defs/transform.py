@@ -1,7 +1,5 @@
 """Transform: every dbt model an asset, its tests asset checks."""
 
-from __future__ import annotations
-
 import os
 from collections.abc import Iterator
 from typing import Any
@@ -47,4 +45,4 @@ def dbt_build(context: AssetExecutionContext, dbt: DbtCliResource, run: Run) -> 
     write_build(settings, build)
 
 
-transform = Definitions(assets=[dbt_build])
+defs = Definitions(assets=[dbt_build])

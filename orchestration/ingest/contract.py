@@ -18,6 +18,36 @@ from orchestration.settings import SEEDS, STAGING
 DataType = Literal["text", "int", "decimal", "rate", "share", "date", "timestamp", "bool", "currency"]
 
 
+PAGE_HEAD = """\
+# The extract contract
+
+What a CRM and a finance system must be able to say for every mart to work. One file an entity,
+`<file>.csv` (UTF-8, with a header, RFC 4180) or `<file>.parquet`, in one directory. Every file is optional but the
+required ones; a file that is absent means "not known", never "zero". A column that is not listed here is kept in the
+raw zone and in staging as `x_<name>`. White space around a value is removed and an empty value is null.
+
+| type | how it is written |
+|---|---|
+| text | as it is |
+| int | 1234 |
+| decimal | 1234.50, without thousands separators; kept to four decimals |
+| rate | 1.351735; kept to ten decimals |
+| share | 0.45 for 45 percent |
+| date | 2026-11-23 |
+| timestamp | 2026-11-23T06:00:00Z; UTC when it has no offset |
+| bool | true or false |
+| currency | EUR (ISO 4217) |
+
+`extract.json` beside the folders may say when the extract was made and whether it is full or holds changes only:
+`{"extracted_at": "2026-11-23T06:00:00Z", "mode": "full"}`. Without it the extract is full and made now. In a full extract
+a key that is gone is deleted, its history kept; in a changes extract only `is_deleted` says so. Load extracts in the
+order they were made.
+
+This page is made from `dbt_project/models/staging/extract/_extract__sources.yml`, which is also what staging casts by,
+the landing gate checks by and the demo writes by.
+"""
+
+
 @dataclass(frozen=True)
 class Column:
     """One contracted column: its type, and what a value must be beyond that."""
@@ -88,6 +118,39 @@ def load_source(name: str) -> Source:
         dated_by=(dated_by["table"], dated_by["column"]) if dated_by else None,
         fingerprint=digest.hexdigest()[:16],
     )
+
+
+def describe_contract() -> str:
+    """docs/extract-contract.md: the extract contract as a page for the person who writes the export."""
+    declared = yaml.safe_load((STAGING / "extract" / "_extract__sources.yml").read_text(encoding="utf-8"))["sources"][0]
+    lines = [PAGE_HEAD.rstrip(), ""]
+    for entry in declared["tables"]:
+        table = _table(entry)
+        lines += [
+            f"## {table.file}",
+            "",
+            f"{entry['description']} "
+            + ("**Required.** " if table.is_required else "")
+            + (
+                "A key gone from a full extract stays."
+                if table.mode == "event"
+                else "A key gone from a full extract is deleted."
+            )
+            + (f" A first load is known at `{table.event_time}`." if table.event_time else ""),
+            "",
+            "| column | type | must be |",
+            "|---|---|---|",
+        ]
+        for column in table.columns:
+            rules = [
+                "part of the key" if column.is_key else "",
+                "never empty" if column.is_required else "",
+                f"one of {', '.join(column.one_of)}" if column.one_of else "",
+                f"a row of seeds/{column.policy}.csv" if column.policy else "",
+            ]
+            lines.append(f"| `{column.name}` | {column.data_type} | {'; '.join(filter(None, rules))} |")
+        lines.append("")
+    return "\n".join(lines)
 
 
 def _table(entry: dict[str, Any]) -> Table:

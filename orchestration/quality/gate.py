@@ -6,11 +6,12 @@ import shutil
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
-from typing import Any
-
-import duckdb
+from typing import TYPE_CHECKING, Any
 
 from orchestration.quality.expectation import Expectation
+
+if TYPE_CHECKING:
+    from sqlalchemy import Connection
 
 ROWS_TOLD = 5
 
@@ -67,7 +68,9 @@ def run_gate(gate: str, database: Path, expectations: list[Expectation], data_do
             "site_index_builder": {"class_name": "DefaultSiteIndexBuilder"},
         },
     )
-    source = context.data_sources.add_sql(name=gate, connection_string=f"duckdb+sightline:///{database}")
+    source = context.data_sources.add_sql(
+        name=gate, connection_string=f"duckdb+sightline:///{database}?access_mode=read_only"
+    )
     definitions = []
     ordered = sorted(expectations, key=lambda expectation: expectation.relation)
     for relation, group in groupby(ordered, key=lambda expectation: expectation.relation):
@@ -94,32 +97,31 @@ def run_gate(gate: str, database: Path, expectations: list[Expectation], data_do
     )
     result = checkpoint.run()
     context.build_data_docs(site_names=[gate])
-    source.get_execution_engine().engine.dispose()
     _put_in_place(staged, data_docs)
 
     by_name = {expectation.name: expectation for expectation in expectations}
-    with duckdb.connect(str(database), read_only=True) as connection:
+    engine = source.get_execution_engine().engine
+    with engine.connect() as connection:
         outcomes = tuple(
             _outcome(connection, by_name[validated.expectation_config["meta"]["name"]], validated)
             for validation in result.run_results.values()
             for validated in validation.results
         )
+    engine.dispose()
     if len(outcomes) != len(expectations):
         raise RuntimeError(f"The gate {gate} judged {len(outcomes)} of {len(expectations)} expectations.")
     return Verdict(gate, outcomes, data_docs)
 
 
-def _outcome(connection: duckdb.DuckDBPyConnection, expectation: Expectation, validated: Any) -> Outcome:
+def _outcome(connection: Connection, expectation: Expectation, validated: Any) -> Outcome:
     observed = validated.result.get("observed_value", validated.result.get("unexpected_count"))
     if validated.success:
         return Outcome(expectation.name, expectation.relation, True, expectation.severity, (), observed)
     error = (validated.exception_info or {}).get("exception_message")
     query = expectation.arguments.get("unexpected_rows_query")
     if query and not error:
-        cursor = connection.execute(query.replace("{batch}", expectation.relation))
-        names = [column[0] for column in cursor.description or []]
-        rows = cursor.fetchall()
-        sentences = [expectation.sentence.format(**dict(zip(names, row, strict=True))) for row in rows[:ROWS_TOLD]]
+        rows = connection.exec_driver_sql(query.replace("{batch}", expectation.relation)).mappings().all()
+        sentences = [expectation.sentence.format(**row) for row in rows[:ROWS_TOLD]]
         if len(rows) > ROWS_TOLD:
             sentences.append(f"… and {len(rows) - ROWS_TOLD:,} more like these.")
     else:
