@@ -18,9 +18,10 @@
 
 with versions as (
     {%- for relation in (staged or [shape]) %}
+    {%- set delivered = adapter.get_columns_in_relation(relation) | map(attribute='name') | list if execute else [] %}
     select
         {%- for column in columns %}
-        {{ column }},
+        {{ column if column in delivered else 'cast(null as ' ~ sql_type(contract.columns[column].data_type) ~ ') as ' ~ column }},
         {%- endfor %}
         _source,
         _batch_id,

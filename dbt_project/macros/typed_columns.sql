@@ -8,10 +8,23 @@
         {%- endfor -%}
     {%- endif %}
     {{- extra_columns(source_name, table_name) }}
+    {{ load_columns(source_name) }}
+{%- endmacro %}
+
+{# What a load knows about each row: every staging model carries it. #}
+{% macro load_columns(source_name) -%}
     '{{ source_name }}' as _source,
     _batch_id,
     _operation,
     cast(_known_at as timestamp) as _known_at
+{%- endmacro %}
+
+{# The SQL type of a contract type. #}
+{% macro sql_type(data_type) -%}
+    {{ {
+        'text': 'string', 'currency': 'string', 'int': 'bigint', 'decimal': 'decimal(18, 4)', 'rate': 'decimal(20, 10)',
+        'share': 'double', 'date': 'date', 'timestamp': 'timestamp', 'bool': 'boolean',
+    }[data_type] }}
 {%- endmacro %}
 
 {% macro typed(source_name, table_name, column) -%}

@@ -1,0 +1,73 @@
+{#- Of each entity: when its facts happened, its link to an opportunity, and the marts that stand on it. #}
+{%- set entities = {
+    'users': ('cast(null as date)', none, 'core.reps, funnel.win_rates, funnel.pipeline_coverage'),
+    'user_roles': ('effective_from', none, 'core.reps'),
+    'accounts': ('cast(created_at as date)', none, 'core.accounts, key_accounts.concentration'),
+    'contacts': ('cast(null as date)', none, none),
+    'products': ('cast(null as date)', none, 'core.products, pricing.price_realization'),
+    'opportunities': ('cast(created_at as date)', 'opportunity_id', 'core.opportunities, funnel.win_rates, funnel.pipeline_snapshots, funnel.pipeline_coverage'),
+    'opportunity_changes': ('cast(changed_at as date)', 'opportunity_id', 'core.opportunities'),
+    'opportunity_team': ('cast(joined_at as date)', 'opportunity_id', 'core.opportunities'),
+    'opportunity_contacts': ('cast(added_at as date)', 'opportunity_id', 'core.opportunities'),
+    'opportunity_lines': ('cast(null as date)', 'opportunity_id', 'core.opportunities, pricing.price_realization'),
+    'discount_approvals': ('cast(requested_at as date)', 'opportunity_id', none),
+    'activities': ('cast(occurred_at as date)', 'opportunity_id', none),
+    'qualifications': ('cast(assessed_at as date)', 'opportunity_id', none),
+    'forecast_submissions': ('cast(submitted_at as date)', none, none),
+    'quotas': ('effective_from', none, 'funnel.pipeline_coverage'),
+    'coaching_sessions': ('cast(occurred_at as date)', 'opportunity_id', none),
+    'support_requests': ('cast(requested_at as date)', 'opportunity_id', none),
+    'account_plans': ('approved_on', none, none),
+    'account_plan_objectives': ('due_on', none, none),
+    'customers': ('cast(null as date)', none, none),
+    'subscriptions': ('start_date', 'crm_opportunity_id', none),
+    'invoices': ('invoice_date', 'crm_opportunity_id', none),
+    'invoice_lines': ('cast(null as date)', none, none),
+    'credit_notes': ('credit_date', none, none),
+    'fx_rates': ('rate_date', none, 'core.opportunities, pricing.price_realization'),
+    'targets': ('period_start', none, 'funnel.pipeline_coverage'),
+} %}
+with deals as (
+    select opportunity_id from {{ ref('opportunities') }}
+    where not is_deleted
+),
+
+counted as (
+    {%- for entity, (day, deal, marts) in entities.items() %}
+    select
+        '{{ entity }}' as entity,
+        cast({{ "'" ~ marts ~ "'" if marts else 'null' }} as string) as marts,
+        {{ 'true' if deal else 'false' }} as speaks_of_deals,
+        count(case when not known._is_deleted then 1 end) as row_count,
+        count(case when known._is_deleted then 1 end) as deleted_count,
+        {% if deal -%}
+        count(distinct case when not known._is_deleted then deals.opportunity_id end) as deal_count,
+        {% else -%}
+        cast(null as bigint) as deal_count,
+        {% endif -%}
+        min(case when not known._is_deleted then {{ day }} end) as first_event_on,
+        max(case when not known._is_deleted then {{ day }} end) as last_event_on
+    from {{ ref('int_' ~ entity ~ '_known') }} as known
+    {%- if deal %}
+    left join deals on known.{{ deal }} = deals.opportunity_id
+    {%- endif %}
+    {{ 'union all' if not loop.last }}
+    {%- endfor %}
+),
+
+final as (
+    select
+        counted.entity,
+        counted.marts,
+        case when counted.row_count + counted.deleted_count = 0 then 'not delivered: what stands on it is not known' end as note,
+        counted.row_count,
+        counted.deleted_count,
+        case when counted.speaks_of_deals then cast(counted.deal_count as double) / nullif((select count(*) from deals), 0) end as opportunity_share,
+        counted.row_count + counted.deleted_count > 0 as is_delivered,
+        counted.first_event_on,
+        counted.last_event_on,
+        {{ as_of_date() }} as as_of_date
+    from counted
+)
+
+select * from final

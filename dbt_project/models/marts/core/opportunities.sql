@@ -1,0 +1,224 @@
+with known as (
+    select * from {{ ref('int_opportunities_known') }}
+),
+
+stages as (
+    select * from {{ ref('core_stages') }}
+),
+
+accounts as (
+    select * from {{ ref('accounts') }}
+),
+
+products as (
+    select * from {{ ref('products') }}
+),
+
+reps as (
+    select * from {{ ref('reps') }}
+),
+
+rates as (
+    select * from {{ ref('int_exchange_rates') }}
+),
+
+lines as (
+    select * from {{ ref('int_opportunity_lines_known') }}
+    where not _is_deleted
+),
+
+changes as (
+    select * from {{ ref('int_opportunity_changes_known') }}
+    where not _is_deleted and cast(changed_at as date) <= {{ as_of_date() }}
+),
+
+contacts as (
+    select * from {{ ref('int_opportunity_contacts_known') }}
+    where not _is_deleted
+),
+
+team as (
+    select * from {{ ref('int_opportunity_team_known') }}
+    where not _is_deleted
+),
+
+-- An entity without a single row was not delivered: then nothing is known, which is not the same as zero.
+delivered as (
+    select
+        (select count(*) from {{ ref('int_opportunity_changes_known') }}) > 0 as has_changes,
+        (select count(*) from {{ ref('int_opportunity_contacts_known') }}) > 0 as has_contacts,
+        (select count(*) from {{ ref('int_opportunity_team_known') }}) > 0 as has_team
+),
+
+staged as (
+    select
+        known.*,
+        stages.is_won as stage_is_won,
+        stages.is_lost as stage_is_lost,
+        stages.is_no_decision as stage_is_no_decision,
+        cast(known.created_at as date) as created_on,
+        case when not stages.is_open then coalesce(cast(known.closed_at as date), known.close_date) end as stated_closed_on
+    from known
+    left join stages on known.stage = stages.stage
+),
+
+-- What the deal says about days after the as-of date was not known on it.
+masked as (
+    select
+        staged.*,
+        coalesce(stated_closed_on > {{ as_of_date() }}, false) as is_closed_later,
+        case when stated_closed_on <= {{ as_of_date() }} then stated_closed_on end as closed_on,
+        coalesce(
+            case when stated_closed_on <= {{ as_of_date() }} then stated_closed_on end,
+            least(close_date, {{ as_of_date() }}),
+            {{ as_of_date() }}
+        ) as rate_date
+    from staged
+),
+
+rated as (
+    select
+        masked.*,
+        case
+            when coalesce(masked.currency, '{{ var("reporting_currency") }}') = '{{ var("reporting_currency") }}' then cast(1 as decimal(20, 10))
+            else rates.rate
+        end as rate
+    from masked
+    left join rates
+        on masked.currency = rates.from_currency
+        and masked.rate_date >= rates.valid_from
+        and masked.rate_date < rates.valid_to
+),
+
+line_totals as (
+    select
+        lines.opportunity_id,
+        sum(lines.quantity * coalesce(lines.list_unit_price, products.list_price_source)) as list_amount,
+        sum(case when lines.net_unit_price is not null then lines.quantity * coalesce(lines.list_unit_price, products.list_price_source) end) as list_of_priced,
+        sum(case when coalesce(lines.list_unit_price, products.list_price_source) is not null then lines.quantity * lines.net_unit_price end) as net_of_priced
+    from lines
+    left join products on lines.product_id = products.product_id
+    group by lines.opportunity_id
+),
+
+change_totals as (
+    select
+        opportunity_id,
+        count(case when field = 'close_date' and try_cast(substr(new_value, 1, 10) as date) > try_cast(substr(old_value, 1, 10) as date) then 1 end) as push_count,
+        sum(
+            case
+                when field = 'close_date' and try_cast(substr(new_value, 1, 10) as date) > try_cast(substr(old_value, 1, 10) as date)
+                    then {{ day_count('try_cast(substr(old_value, 1, 10) as date)', 'try_cast(substr(new_value, 1, 10) as date)') }}
+            end
+        ) as push_days,
+        min_by(try_cast(old_value as decimal(18, 4)), case when field = 'amount' then changed_at end) as first_amount,
+        count(case when field = 'amount' then 1 end) as amount_change_count,
+        max(case when field = 'stage' then cast(changed_at as date) end) as stage_changed_on
+    from changes
+    group by opportunity_id
+),
+
+contact_totals as (
+    select
+        opportunity_id,
+        count(distinct contact_id) as contact_count
+    from contacts
+    group by opportunity_id
+),
+
+team_totals as (
+    select
+        opportunity_id,
+        count(distinct user_id) as team_size
+    from team
+    where left_at is null or cast(left_at as date) > {{ as_of_date() }}
+    group by opportunity_id
+),
+
+-- The owner's manager, region and segment are those of the day the deal closed, or of the as-of date.
+owned as (
+    select
+        rated.opportunity_id,
+        reps.name as owner_name,
+        reps.manager_id,
+        reps.manager_name,
+        reps.region,
+        reps.segment
+    from rated
+    left join reps
+        on rated.owner_id = reps.rep_id
+        and coalesce(rated.closed_on, {{ as_of_date() }}) >= reps.valid_from
+        and (reps.valid_to is null or coalesce(rated.closed_on, {{ as_of_date() }}) < reps.valid_to)
+),
+
+final as (
+    select
+        rated.opportunity_id,
+        rated.name,
+        rated.account_id,
+        accounts.name as account_name,
+        accounts.ultimate_parent_id,
+        rated.owner_id,
+        owned.owner_name,
+        owned.manager_id,
+        owned.manager_name,
+        coalesce(owned.region, accounts.region) as region,
+        coalesce(accounts.segment, owned.segment) as segment,
+        rated.opportunity_type,
+        rated.product_id,
+        products.name as product_name,
+        rated.lead_source,
+        case when not rated.is_closed_later then rated.stage end as stage,
+        case when not rated.is_closed_later then rated.forecast_category end as forecast_category,
+        case when not rated.is_closed_later then rated.loss_reason end as loss_reason,
+        rated.competitor,
+        rated.currency as currency_source,
+        cast(rated.amount * rated.rate as decimal(18, 4)) as amount,
+        rated.amount as amount_source,
+        cast(coalesce(line_totals.list_amount, products.list_price_source) * rated.rate as decimal(18, 4)) as list_amount,
+        case when not rated.is_closed_later then rated.probability end as probability,
+        1 - cast(line_totals.net_of_priced as double) / nullif(cast(line_totals.list_of_priced as double), 0) as discount_share,
+        cast(
+            case
+                when rated.closed_on is not null then {{ day_count('rated.created_on', 'rated.closed_on') }}
+                else {{ day_count('rated.created_on', as_of_date()) }}
+            end as bigint
+        ) as age_days,
+        cast(case when rated.closed_on >= rated.created_on then {{ day_count('rated.created_on', 'rated.closed_on') }} end as bigint) as cycle_days,
+        cast(
+            case
+                when delivered.has_changes and rated.closed_on is null
+                    then {{ day_count('coalesce(change_totals.stage_changed_on, rated.created_on)', as_of_date()) }}
+            end as bigint
+        ) as stage_age_days,
+        cast(case when delivered.has_changes then coalesce(change_totals.push_count, 0) end as bigint) as push_count,
+        cast(case when delivered.has_changes then coalesce(change_totals.push_days, 0) end as bigint) as push_days,
+        cast(
+            case
+                when delivered.has_changes and coalesce(change_totals.amount_change_count, 0) = 0 then 0
+                when delivered.has_changes then rated.amount - change_totals.first_amount
+            end as decimal(18, 4)
+        ) as amount_change,
+        cast(case when delivered.has_contacts then coalesce(contact_totals.contact_count, 0) end as bigint) as contact_count,
+        cast(case when delivered.has_team then coalesce(team_totals.team_size, 0) end as bigint) as team_size,
+        rated.closed_on is null as is_open,
+        rated.closed_on is not null and stage_is_won as is_won,
+        rated.closed_on is not null and stage_is_lost as is_lost,
+        rated.closed_on is not null and stage_is_no_decision as is_no_decision,
+        rated._is_deleted as is_deleted,
+        rated.created_on,
+        rated.close_date,
+        rated.closed_on,
+        {{ as_of_date() }} as as_of_date
+    from rated
+    cross join delivered
+    left join owned on rated.opportunity_id = owned.opportunity_id
+    left join accounts on rated.account_id = accounts.account_id
+    left join products on rated.product_id = products.product_id
+    left join line_totals on rated.opportunity_id = line_totals.opportunity_id
+    left join change_totals on rated.opportunity_id = change_totals.opportunity_id
+    left join contact_totals on rated.opportunity_id = contact_totals.opportunity_id
+    left join team_totals on rated.opportunity_id = team_totals.opportunity_id
+)
+
+select * from final
