@@ -22,7 +22,7 @@ from orchestration.warehouse.dbt import ensure_manifest
 
 
 @asset(
-    deps=[AssetKey([mart.schema, mart.name]) for mart in marts(ensure_manifest(load_settings()))],
+    deps=[AssetKey([mart.schema, mart.model]) for mart in marts(ensure_manifest(load_settings()))],
     group_name="publish",
     description="The files of the next release: one DuckDB database and one Parquet file a table, not yet visible.",
     kinds={"duckdb", "parquet"},

@@ -44,6 +44,7 @@ class Mart:
 
     schema: str
     name: str
+    model: str
     description: str
     columns: dict[str, dict[str, Any]]
 
@@ -56,7 +57,7 @@ def marts(manifest: Path) -> list[Mart]:
     """Every mart, in the order of schema and name."""
     nodes = json.loads(manifest.read_text(encoding="utf-8"))["nodes"].values()
     found = [
-        Mart(node["schema"], node["name"], node["description"], node["columns"])
+        Mart(node["schema"], node["alias"], node["name"], node["description"], node["columns"])
         for node in nodes
         if node["resource_type"] == "model" and node["path"].startswith("marts/")
     ]
