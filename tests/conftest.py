@@ -1,0 +1,111 @@
+"""Releases built once for the whole test session."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+
+import duckdb
+import pytest
+
+from orchestration.settings import PROJECT_ROOT
+
+MAVEN = PROJECT_ROOT.parent / "shared" / "data" / "maven-crm"
+DEMO_AS_OF = date(2026, 6, 30)
+DEMO_PAST = date(2025, 9, 15)
+
+
+@dataclass(frozen=True)
+class Run:
+    """What one `sightline` command did."""
+
+    home: Path
+    exit_code: int
+    output: str
+
+    @property
+    def database(self) -> Path:
+        """The current release's DuckDB file."""
+        return self.home / "published" / "current" / "sightline.duckdb"
+
+    def query(self, sql: str) -> list[tuple[object, ...]]:
+        with duckdb.connect(str(self.database), read_only=True) as connection:
+            return connection.execute(sql).fetchall()
+
+
+def sightline(home: Path, *arguments: str | Path, **environment: str) -> Run:
+    """Runs the command in a process of its own, with settings from nowhere but its arguments."""
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith(("SIGHTLINE_", "DAGSTER_"))}
+    done = subprocess.run(
+        [sys.executable, "-m", "orchestration.cli", *map(str, arguments)],
+        env={**inherited, "SIGHTLINE_HOME": str(home), "COLUMNS": "200", **environment},
+        cwd=home.parent,
+        capture_output=True,
+        text=True,
+        timeout=600,
+    )
+    return Run(home, done.returncode, done.stdout + done.stderr)
+
+
+def published(home: Path, *arguments: str | Path) -> Run:
+    """Runs the pipeline and insists on a release."""
+    run = sightline(home, "run", *arguments)
+    assert run.exit_code == 0, run.output
+    return run
+
+
+@pytest.fixture(scope="session")
+def maven_run(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    if not MAVEN.is_dir():
+        pytest.skip(f"the real CRM export is not at {MAVEN}")
+    return published(tmp_path_factory.mktemp("maven") / "home", "--source", "maven", "--extract", MAVEN)
+
+
+@pytest.fixture(scope="session")
+def maven_release(maven_run: Run) -> Path:
+    return maven_run.database.resolve()
+
+
+@pytest.fixture(scope="session")
+def demo_extract(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    from orchestration.demo.company import write_demo
+
+    directory = tmp_path_factory.mktemp("demo") / "extract"
+    write_demo(directory, until=DEMO_AS_OF)
+    return directory
+
+
+@pytest.fixture(scope="session")
+def demo_as_of() -> date:
+    return DEMO_AS_OF
+
+
+@pytest.fixture(scope="session")
+def demo_past_as_of() -> date:
+    return DEMO_PAST
+
+
+@pytest.fixture(scope="session")
+def demo_run(tmp_path_factory: pytest.TempPathFactory, demo_extract: Path) -> Run:
+    return published(tmp_path_factory.mktemp("demo_release") / "home", "--extract", demo_extract)
+
+
+@pytest.fixture(scope="session")
+def demo_release(demo_run: Run) -> Path:
+    return demo_run.database.resolve()
+
+
+@pytest.fixture(scope="session")
+def demo_release_past(demo_run: Run, demo_release: Path, demo_extract: Path) -> Path:
+    """The same company told as of a past day, from the same raw zone."""
+    return published(demo_run.home, "--extract", demo_extract, "--as-of", DEMO_PAST.isoformat()).database.resolve()
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Iterator[Path]:
+    yield tmp_path / "home"
