@@ -68,7 +68,7 @@ def run(
         "No release was made; the last one stands. "
         f"Details: sightline status, {settings.data_docs}, Dagster run {result.run_id}."
     )
-    raise typer.Exit(result.exit_code)
+    raise typer.Exit(result.exit_code or 3)
 
 
 @app.command()

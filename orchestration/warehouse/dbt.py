@@ -55,8 +55,6 @@ def build_arguments(build: Build, full_refresh: bool) -> list[str]:
         arguments += ["--exclude", f"path:models/staging/{name}"]
     # Unit tests try the rules on made-up rows: that is for whoever changes a model, not for every run.
     arguments += ["--exclude-resource-type", "unit_test"]
-    if build.target == "spark":
-        arguments += ["--exclude-resource-type", "test"]
     if full_refresh:
         arguments += ["--full-refresh"]
     return arguments

@@ -107,7 +107,8 @@ counted as (
         sum(case when not is_open then list_amount end) as closed_list_amount,
         sum(case when not is_open then amount end) as closed_amount,
         median(cast(case when is_won then amount end as double)) as median_won_amount,
-        avg(cast(case when not is_open then cycle_days end as double)) as mean_cycle_days,
+        sum(case when not is_open then cycle_days end) as cycle_days,
+        count(case when not is_open then cycle_days end) as cycle_count,
         median(cast(case when not is_open then cycle_days end as double)) as median_cycle_days
     from placed
     group by basis, dimension, member
@@ -132,7 +133,7 @@ complete as (
         case when amount_bases.amount_basis = 'amount' then counted.closed_amount else counted.closed_list_amount end as closed_by_basis,
         amount_bases.amount_basis,
         counted.median_won_amount,
-        counted.mean_cycle_days,
+        cast(counted.cycle_days as double) / nullif(counted.cycle_count, 0) as mean_cycle_days,
         counted.median_cycle_days
     from expected
     cross join bases
@@ -160,10 +161,12 @@ spread as (
     select
         rated.*,
         (
-            sum(n * (win_rate - mean_rate) * (win_rate - mean_rate)) over (partition by basis, dimension) / nullif(mean_rate * (1 - mean_rate), 0)
+            sum(n * (win_rate - mean_rate) * (win_rate - mean_rate)) over in_one_order / nullif(mean_rate * (1 - mean_rate), 0)
             - (member_count - 1)
         ) / nullif(total_n - sum_of_squares / nullif(total_n, 0) - (member_count - 1), 0) as correlation
     from rated
+    -- Fractions are added in one order, so that the same deals give the same bytes.
+    window in_one_order as (partition by basis, dimension order by member rows between unbounded preceding and unbounded following)
 ),
 
 shrunk as (

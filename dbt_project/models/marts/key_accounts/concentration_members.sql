@@ -91,12 +91,14 @@ final as (
         deal_count,
         won_amount,
         won_share,
-        sum(won_share) over (partition by dimension, period_type order by rank) as cumulative_share,
+        sum(won_share) over from_the_largest as cumulative_share,
+        sum(won_share * won_share) over from_the_largest as cumulative_squares,
         cast(rank as bigint) as rank,
         period_start,
         period_end,
         {{ as_of_date() }} as as_of_date
     from shares
+    window from_the_largest as (partition by dimension, period_type order by rank rows between unbounded preceding and current row)
 )
 
 select * from final
