@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
 from datetime import date, datetime
@@ -14,6 +15,9 @@ from rich.table import Table
 
 from orchestration.errors import SightlineError, UsageError
 from orchestration.settings import Settings, load_settings
+
+# What Dagster has to say is in its own pages; here only what a person acts on.
+logging.getLogger("dagster").setLevel(logging.CRITICAL)
 
 app = typer.Typer(
     name="sightline",

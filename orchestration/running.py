@@ -12,6 +12,7 @@ from typing import Any
 
 from orchestration.errors import SourceError
 from orchestration.settings import Settings
+from orchestration.warehouse.dbt import ensure_manifest
 
 # One run at a time on the warehouse, whoever starts it from the UI.
 INSTANCE = """\
@@ -51,7 +52,7 @@ class RunResult:
     release: str | None = None
 
 
-def prepare_home(settings: Settings, **more: str) -> None:
+def prepare_home(settings: Settings) -> None:
     """Makes `$SIGHTLINE_HOME` ready for Dagster and dbt, and tells their processes about it.
 
     Raises:
@@ -59,6 +60,7 @@ def prepare_home(settings: Settings, **more: str) -> None:
     """
     try:
         settings.dagster_home.mkdir(parents=True, exist_ok=True)
+        settings.dbt_home.mkdir(parents=True, exist_ok=True)
         (settings.dagster_home / "dagster.yaml").write_text(INSTANCE, encoding="utf-8")
     except OSError as error:
         raise SourceError(
@@ -69,6 +71,7 @@ def prepare_home(settings: Settings, **more: str) -> None:
     os.environ["SIGHTLINE_REPORTING_CURRENCY"] = settings.reporting_currency
     if settings.extract_dir:
         os.environ["SIGHTLINE_EXTRACT_DIR"] = str(settings.extract_dir)
+    ensure_manifest(settings)
 
 
 def lock_holder(settings: Settings) -> str | None:

@@ -107,7 +107,10 @@ weeks as (
         {{ add_days('chosen_years.next_year_start', -1) }} as year_end,
         {{ iso_weekday('days.day') }} as iso_weekday,
         {{ add_days('days.day', '-((' ~ iso_weekday('days.day') ~ ' - chosen_years.week_starts_on + 7) % 7)') }} as week_start,
-        {{ add_days('chosen_years.year_start', '-((' ~ iso_weekday('chosen_years.year_start') ~ ' - chosen_years.week_starts_on + 7) % 7)') }} as first_week_start
+        {{ add_days(
+            'chosen_years.year_start',
+            '-((' ~ iso_weekday('chosen_years.year_start') ~ ' - chosen_years.week_starts_on + 7) % 7)'
+        ) }} as first_week_start
     from days
     inner join chosen_years on days.day >= chosen_years.year_start and days.day < chosen_years.next_year_start
 ),

@@ -37,7 +37,6 @@ counted as (
     select
         '{{ entity }}' as entity,
         cast({{ "'" ~ marts ~ "'" if marts else 'null' }} as string) as marts,
-        {{ 'true' if deal else 'false' }} as speaks_of_deals,
         count(case when not known._is_deleted then 1 end) as row_count,
         count(case when known._is_deleted then 1 end) as deleted_count,
         {% if deal -%}
@@ -62,7 +61,7 @@ final as (
         case when counted.row_count + counted.deleted_count = 0 then 'not delivered: what stands on it is not known' end as note,
         counted.row_count,
         counted.deleted_count,
-        case when counted.speaks_of_deals then cast(counted.deal_count as double) / nullif((select count(*) from deals), 0) end as opportunity_share,
+        cast(counted.deal_count as double) / nullif((select count(*) from deals), 0) as opportunity_share,
         counted.row_count + counted.deleted_count > 0 as is_delivered,
         counted.first_event_on,
         counted.last_event_on,

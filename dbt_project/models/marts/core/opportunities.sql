@@ -79,10 +79,7 @@ masked as (
 rated as (
     select
         masked.*,
-        case
-            when coalesce(masked.currency, '{{ var("reporting_currency") }}') = '{{ var("reporting_currency") }}' then cast(1 as decimal(20, 10))
-            else rates.rate
-        end as rate
+        {{ plan_rate('masked.currency') }} as rate
     from masked
     left join rates
         on masked.currency = rates.from_currency
@@ -90,27 +87,47 @@ rated as (
         and masked.rate_date < rates.valid_to
 ),
 
-line_totals as (
+-- A line without a list price of its own is listed at its product's.
+priced_lines as (
     select
         lines.opportunity_id,
-        sum(lines.quantity * coalesce(lines.list_unit_price, products.list_price_source)) as list_amount,
-        sum(case when lines.net_unit_price is not null then lines.quantity * coalesce(lines.list_unit_price, products.list_price_source) end) as list_of_priced,
-        sum(case when coalesce(lines.list_unit_price, products.list_price_source) is not null then lines.quantity * lines.net_unit_price end) as net_of_priced
+        lines.quantity * coalesce(lines.list_unit_price, products.list_price_source) as list_amount,
+        lines.quantity * lines.net_unit_price as net_amount
     from lines
     left join products on lines.product_id = products.product_id
-    group by lines.opportunity_id
+),
+
+line_totals as (
+    select
+        opportunity_id,
+        sum(list_amount) as list_amount,
+        sum(case when net_amount is not null then list_amount end) as list_of_priced,
+        sum(case when list_amount is not null then net_amount end) as net_of_priced
+    from priced_lines
+    group by opportunity_id
+),
+
+pushes as (
+    select
+        opportunity_id,
+        {{ day_count('try_cast(substr(old_value, 1, 10) as date)', 'try_cast(substr(new_value, 1, 10) as date)') }} as pushed_days
+    from changes
+    where field = 'close_date'
+),
+
+push_totals as (
+    select
+        opportunity_id,
+        count(*) as push_count,
+        sum(pushed_days) as push_days
+    from pushes
+    where pushed_days > 0
+    group by opportunity_id
 ),
 
 change_totals as (
     select
         opportunity_id,
-        count(case when field = 'close_date' and try_cast(substr(new_value, 1, 10) as date) > try_cast(substr(old_value, 1, 10) as date) then 1 end) as push_count,
-        sum(
-            case
-                when field = 'close_date' and try_cast(substr(new_value, 1, 10) as date) > try_cast(substr(old_value, 1, 10) as date)
-                    then {{ day_count('try_cast(substr(old_value, 1, 10) as date)', 'try_cast(substr(new_value, 1, 10) as date)') }}
-            end
-        ) as push_days,
         min_by(try_cast(old_value as decimal(18, 4)), case when field = 'amount' then changed_at end) as first_amount,
         count(case when field = 'amount' then 1 end) as amount_change_count,
         max(case when field = 'stage' then cast(changed_at as date) end) as stage_changed_on
@@ -191,8 +208,8 @@ final as (
                     then {{ day_count('coalesce(change_totals.stage_changed_on, rated.created_on)', as_of_date()) }}
             end as bigint
         ) as stage_age_days,
-        cast(case when delivered.has_changes then coalesce(change_totals.push_count, 0) end as bigint) as push_count,
-        cast(case when delivered.has_changes then coalesce(change_totals.push_days, 0) end as bigint) as push_days,
+        cast(case when delivered.has_changes then coalesce(push_totals.push_count, 0) end as bigint) as push_count,
+        cast(case when delivered.has_changes then coalesce(push_totals.push_days, 0) end as bigint) as push_days,
         cast(
             case
                 when delivered.has_changes and coalesce(change_totals.amount_change_count, 0) = 0 then 0
@@ -216,6 +233,7 @@ final as (
     left join accounts on rated.account_id = accounts.account_id
     left join products on rated.product_id = products.product_id
     left join line_totals on rated.opportunity_id = line_totals.opportunity_id
+    left join push_totals on rated.opportunity_id = push_totals.opportunity_id
     left join change_totals on rated.opportunity_id = change_totals.opportunity_id
     left join contact_totals on rated.opportunity_id = contact_totals.opportunity_id
     left join team_totals on rated.opportunity_id = team_totals.opportunity_id

@@ -14,7 +14,7 @@ final as (
         products.currency as currency_source,
         cast(
             products.list_price
-            * case when coalesce(products.currency, '{{ var("reporting_currency") }}') = '{{ var("reporting_currency") }}' then 1 else rates.rate end
+            * {{ plan_rate('products.currency') }}
             as decimal(18, 4)
         ) as list_price,
         products.list_price as list_price_source,

@@ -138,7 +138,9 @@ open_deals as (
         periods.period_start,
         scoped_deals.scope_type,
         scoped_deals.scope_id,
-        sum(case when scoped_deals.close_date between periods.period_start and periods.period_end then scoped_deals.amount end) as open_pipeline,
+        sum(
+            case when scoped_deals.close_date between periods.period_start and periods.period_end then scoped_deals.amount end
+        ) as open_pipeline,
         count(case when scoped_deals.close_date between periods.period_start and periods.period_end then 1 end) as open_count,
         sum(case when periods.is_current and scoped_deals.close_date < {{ as_of_date() }} then scoped_deals.amount end) as overdue_pipeline,
         count(case when periods.is_current and scoped_deals.close_date < {{ as_of_date() }} then 1 end) as overdue_count
@@ -195,10 +197,7 @@ plans as (
 plans_converted as (
     select
         plans.*,
-        plans.amount * case
-            when coalesce(plans.currency, '{{ var("reporting_currency") }}') = '{{ var("reporting_currency") }}' then cast(1 as decimal(20, 10))
-            else rates.rate
-        end as plan_amount
+        plans.amount * {{ plan_rate('plans.currency') }} as plan_amount
     from plans
     left join rates
         on plans.currency = rates.from_currency
@@ -216,7 +215,12 @@ period_plans as (
         periods.period_type,
         periods.period_start,
         coalesce(
-            max(case when plans_converted.period_start = periods.period_start and plans_converted.period_end = periods.period_end then plan_amount end),
+            max(
+                case
+                    when plans_converted.period_start = periods.period_start and plans_converted.period_end = periods.period_end
+                        then plan_amount
+                end
+            ),
             case
                 when sum({{ day_count('plans_converted.period_start', 'plans_converted.period_end') }} + 1)
                     = max({{ day_count('periods.period_start', 'periods.period_end') }} + 1)

@@ -184,7 +184,8 @@ bounded as (
     select
         shrunk.*,
         (win_rate + {{ z * z / 2 }} / nullif(n, 0)) / (1 + {{ z * z }} / nullif(n, 0)) as centre,
-        {{ z }} * sqrt(win_rate * (1 - win_rate) / nullif(n, 0) + {{ z * z / 4 }} / nullif(n * n, 0)) / (1 + {{ z * z }} / nullif(n, 0)) as half_width
+        {{ z }} * sqrt(win_rate * (1 - win_rate) / nullif(n, 0) + {{ z * z / 4 }} / nullif(n * n, 0))
+        / (1 + {{ z * z }} / nullif(n, 0)) as half_width
     from shrunk
 ),
 

@@ -77,7 +77,7 @@ shares as (
     select
         totals.*,
         cast(won_amount as double) / cast(sum(won_amount) over (partition by dimension, period_type) as double) as won_share,
-        row_number() over (partition by dimension, period_type order by won_amount desc, member) as rank
+        row_number() over (partition by dimension, period_type order by won_amount desc, member asc) as rank
     from totals
 ),
 

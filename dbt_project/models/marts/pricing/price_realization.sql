@@ -54,24 +54,23 @@ priced as (
         and coalesce(lines.list_unit_price, products.list_price_source) is not null
 ),
 
-converted as (
+rated as (
     select
         priced.*,
-        list_source * rate_then as list_amount,
-        net_source * rate_then as net_amount
-    from (
-        select
-            priced.*,
-            case
-                when coalesce(priced.currency, '{{ var("reporting_currency") }}') = '{{ var("reporting_currency") }}' then cast(1 as decimal(20, 10))
-                else rates.rate
-            end as rate_then
-        from priced
-        left join rates
-            on priced.currency = rates.from_currency
-            and priced.rate_date >= rates.valid_from
-            and priced.rate_date < rates.valid_to
-    ) as priced
+        {{ plan_rate('priced.currency') }} as rate
+    from priced
+    left join rates
+        on priced.currency = rates.from_currency
+        and priced.rate_date >= rates.valid_from
+        and priced.rate_date < rates.valid_to
+),
+
+converted as (
+    select
+        rated.*,
+        list_source * rate as list_amount,
+        net_source * rate as net_amount
+    from rated
 ),
 
 placed as (
