@@ -135,7 +135,7 @@ def run_job(settings: Settings, full_refresh: bool, on_stage: Callable[[str], No
         _take_note(event, outcome)
     if outcome.exit_code == 0 and not (result.success and outcome.release):
         outcome.exit_code = 3
-        skipped = [event.step_key for event in result.all_events if event.event_type_value == "STEP_SKIPPED"]
+        skipped = [str(event.step_key) for event in result.all_events if event.event_type_value == "STEP_SKIPPED"]
         outcome.sentences.append(f"The run ended without a release: {', '.join(skipped) or 'no step'} skipped.")
     return outcome
 

@@ -456,7 +456,7 @@ class _Company:
             }
         )
         # One quota was cut in the middle of the running quarter.
-        this = quarters.get_loc(pd.Period(self.until, freq="Q"))
+        this = int(np.flatnonzero(quarters == pd.Period(self.until, freq="Q"))[0])
         cut = quotas.iloc[[this]].assign(
             amount=base[0] * 0.8, effective_from=(self.until - pd.Timedelta(days=40)).strftime("%Y-%m-%d")
         )

@@ -40,8 +40,8 @@ raw zone and in staging as `x_<name>`. White space around a value is removed and
 
 `extract.json` beside the folders may say when the extract was made and whether it is full or holds changes only:
 `{"extracted_at": "2026-11-23T06:00:00Z", "mode": "full"}`. Without it the extract is full and made now. In a full
-extract a key that is gone is deleted, its history kept; in a changes extract only `is_deleted` says so. Load extracts in
-the order they were made.
+extract a key that is gone is deleted, its history kept; in a changes extract only `is_deleted` says so. Load extracts
+in the order they were made.
 
 This page is made from `dbt_project/models/staging/extract/_extract__sources.yml`, which is also what staging casts by,
 the landing gate checks by and the demo writes by.

@@ -55,6 +55,8 @@ def run_gate(gate: str, database: Path, expectations: list[Expectation], data_do
     from great_expectations.data_context.types.base import ProgressBarsConfig
     from sqlalchemy.dialects import registry
 
+    from orchestration.quality.duckdb_dialect import ReadingDialect
+
     registry.register("duckdb.sightline", "orchestration.quality.duckdb_dialect", "ReadingDialect")
     context = gx.get_context(mode="ephemeral")
     context.variables.progress_bars = ProgressBarsConfig(globally=False)
@@ -103,14 +105,20 @@ def run_gate(gate: str, database: Path, expectations: list[Expectation], data_do
     engine = source.get_execution_engine().engine
     with engine.connect() as connection:
         outcomes = tuple(
-            _outcome(connection, by_name[validated.expectation_config["meta"]["name"]], validated)
+            _outcome(connection, by_name[_name(validated)], validated)
             for validation in result.run_results.values()
             for validated in validation.results
         )
     engine.dispose()
+    ReadingDialect.close_all()
     if len(outcomes) != len(expectations):
         raise RuntimeError(f"The gate {gate} judged {len(outcomes)} of {len(expectations)} expectations.")
     return Verdict(gate, outcomes, data_docs)
+
+
+def _name(validated: Any) -> str:
+    name: str = validated.expectation_config.meta["name"]
+    return name
 
 
 def _outcome(connection: Connection, expectation: Expectation, validated: Any) -> Outcome:

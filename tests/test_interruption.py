@@ -1,0 +1,90 @@
+"""Killed at any moment, the next run succeeds, and a reader never sees half a release."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import duckdb
+
+from tests.conftest import published
+from tests.extracts import OPPORTUNITIES, write_extract
+
+KILLS = 10
+
+
+class Reader(threading.Thread):
+    """Opens the current release over and over, as BI tools do, and keeps what it saw."""
+
+    def __init__(self, home: Path) -> None:
+        super().__init__(daemon=True)
+        self.current = home / "published" / "current"
+        self.stopped = threading.Event()
+        self.looks = 0
+        self.problems: list[str] = []
+
+    def run(self) -> None:
+        while not self.stopped.wait(0.1):
+            # A reader follows the link once; the release it points at must be whole and stay so.
+            release = self.current.parent / os.readlink(self.current)
+            try:
+                with duckdb.connect(str(release / "sightline.duckdb"), read_only=True) as connection:
+                    (rows,) = connection.execute("select count(*) from core.opportunities").fetchone() or (0,)
+                parquet = str(release / "parquet" / "core" / "opportunities.parquet")
+                (again,) = duckdb.connect().execute("select count(*) from read_parquet(?)", [parquet]).fetchone() or (
+                    0,
+                )
+                whole = (release / "manifest.json").read_text().endswith("}")
+                if not (rows == again >= 4 and whole):
+                    self.problems.append(f"{release}: {rows} rows, {again} in Parquet, manifest whole: {whole}")
+            except (duckdb.Error, OSError) as error:
+                self.problems.append(f"{release}: {error}")
+            self.looks += 1
+
+
+def test_killed_at_ten_random_moments_the_next_run_succeeds_and_no_reader_sees_half(home: Path, tmp_path: Path) -> None:
+    draw = random.Random(20260302)
+    directory = tmp_path / "extract"
+    start = time.monotonic()
+    published(home, write_extract(directory))
+    seconds = time.monotonic() - start
+    reader = Reader(home)
+    reader.start()
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(("SIGHTLINE_", "DAGSTER_"))}
+    killed = 0
+    for number in range(KILLS):
+        # Every run has something new to land, so that each stage has work to be interrupted in.
+        text = OPPORTUNITIES + "".join(
+            f"k{n},a1,s1,New,new_business,Proposal,{n + 1}00,2026-02-01T09:00:00Z,2026-04-30,\n"
+            for n in range(number + 1)
+        )
+        write_extract(directory, extracted_at=f"2026-03-{number + 3:02d}T06:00:00Z", crm_opportunities=text)
+        process = subprocess.Popen(
+            [sys.executable, "-m", "orchestration.cli", "run", "--extract", str(directory)],
+            env={**environment, "SIGHTLINE_HOME": str(home)},
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+        # One moment in each tenth of the time a run takes, imports included.
+        time.sleep((number + draw.random()) / KILLS * (seconds + 5))
+        if process.poll() is None:
+            # Now and then only the command dies, and the dbt it started lives on for a moment.
+            (os.kill if number % 2 else os.killpg)(process.pid, signal.SIGKILL)
+            killed += 1
+        process.wait(timeout=60)
+        if number % 3 == 2 or number == KILLS - 1:
+            after = published(home, directory)
+            assert after.query("select count(*) from core.opportunities") == [(4 + number + 1,)]
+    reader.stopped.set()
+    reader.join(timeout=30)
+    assert killed >= KILLS - 2
+    assert reader.looks > KILLS
+    assert reader.problems == []
+    assert [path.name for path in (home / "published").glob("[0-9]*") if not (path / "manifest.json").exists()] == []
