@@ -66,7 +66,8 @@ def test_a_year_that_ends_on_the_last_saturday_of_september(calendar_sql: str, t
     """Apple's annual reports: fiscal 2022 ended 2022-09-24 after 52 weeks, fiscal 2023 ended 2023-09-30 after 53."""
     built = calendar(tmp_path, calendar_sql, ("4-4-5", 10, 7, "last", "end"), date(2021, 12, 1), date(2024, 2, 1))
     years = built.execute(
-        "select fiscal_year, max(day), max(fiscal_week) from calendar where fiscal_year in (2022, 2023) group by 1 order by 1"
+        "select fiscal_year, max(day), max(fiscal_week) from calendar "
+        "where fiscal_year in (2022, 2023) group by 1 order by 1"
     ).fetchall()
     assert years == [(2022, date(2022, 9, 24), 52), (2023, date(2023, 9, 30), 53)]
 

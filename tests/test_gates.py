@@ -72,6 +72,10 @@ PREVIOUS = Previous(
 MUCH_BIGGER = Previous("20260201T060000Z-1", dict.fromkeys(GUARDED, 40), PREVIOUS.headlines)
 
 
+# So that three deals are enough to be held against the last release.
+SENSITIVE = gate_limits() | {"drift_minimum_deals": 1}
+
+
 def judge(tmp_path: Path, sql: str, expectations: list[Expectation]) -> Verdict:
     database = tmp_path / "gate.duckdb"
     with duckdb.connect(str(database)) as connection:
@@ -98,12 +102,12 @@ def test_a_broken_batch_breaks_every_landing_expectation(tmp_path: Path) -> None
 
 
 def test_a_clean_candidate_meets_every_publish_expectation(tmp_path: Path) -> None:
-    verdict = judge(tmp_path, PUBLISH_TABLES + CLEAN_CANDIDATE, publish_expectations(gate_limits(), PREVIOUS))
+    verdict = judge(tmp_path, PUBLISH_TABLES + CLEAN_CANDIDATE, publish_expectations(SENSITIVE, PREVIOUS))
     assert failed(verdict) == set()
 
 
 def test_a_broken_candidate_breaks_every_publish_expectation(tmp_path: Path) -> None:
-    expectations = publish_expectations(gate_limits(), MUCH_BIGGER)
+    expectations = publish_expectations(SENSITIVE, MUCH_BIGGER)
     verdict = judge(tmp_path, PUBLISH_TABLES + BROKEN_CANDIDATE, expectations)
     assert failed(verdict) == {expectation.name for expectation in expectations} - {"there_are_deals"}
     assert not verdict.passed
@@ -116,6 +120,15 @@ def test_a_candidate_without_deals_is_refused(tmp_path: Path) -> None:
     assert not verdict.passed
 
 
+def test_a_handful_of_deals_is_not_held_against_the_last_release() -> None:
+    few = Previous("r", {"core.opportunities": 49}, {"win_rate": 0.5, "open_pipeline": 500.0})
+    enough = Previous("r", {"core.opportunities": 50}, few.headlines)
+    names = {expectation.name for expectation in publish_expectations(gate_limits(), enough)}
+    assert names - {expectation.name for expectation in publish_expectations(gate_limits(), few)} == {
+        "win_rate_has_not_jumped", "open_pipeline_has_not_jumped", "core_opportunities_has_not_shrunk",
+    }  # fmt: skip
+
+
 def test_warnings_alone_let_a_candidate_through(tmp_path: Path) -> None:
     sql = CLEAN_CANDIDATE.replace("'Sam', 500", "null, 500")
     verdict = judge(tmp_path, PUBLISH_TABLES + sql, publish_expectations(gate_limits(), PREVIOUS))
@@ -124,7 +137,7 @@ def test_warnings_alone_let_a_candidate_through(tmp_path: Path) -> None:
 
 
 def test_every_expectation_says_why_and_what_to_do_and_is_named_once() -> None:
-    for suite in (landing_expectations(gate_limits()), publish_expectations(gate_limits(), PREVIOUS)):
+    for suite in (landing_expectations(gate_limits()), publish_expectations(SENSITIVE, PREVIOUS)):
         assert len({expectation.name for expectation in suite}) == len(suite)
         for expectation in suite:
             assert expectation.why.endswith(".") and expectation.what_to_do and expectation.sentence

@@ -137,11 +137,13 @@ def test_win_rates_of_the_company(run: Run) -> None:
 
 def test_win_rates_of_sellers_without_a_deal_and_by_period(run: Run) -> None:
     rows = run.query(
-        "select member, n, win_rate, reason from funnel.win_rates where basis = 'closed' and dimension = 'owner' order by 1"
+        "select member, n, win_rate, reason from funnel.win_rates "
+        "where basis = 'closed' and dimension = 'owner' order by 1"
     )
     assert rows == [("s1", 3, 2 / 3, None), ("s2", 2, 0.5, None), ("s3", 0, None, "no deal")]
     rows = run.query(
-        "select dimension, member, won_count, n from funnel.win_rates where dimension in ('close_month', 'created_quarter') order by 1, 2"
+        "select dimension, member, won_count, n from funnel.win_rates "
+        "where dimension in ('close_month', 'created_quarter') order by 1, 2"
     )
     assert rows == [
         ("close_month", "2026-M01", 1, 2),
@@ -173,23 +175,24 @@ def test_coverage_of_the_running_quarter(run: Run) -> None:
         "where period_type = 'quarter' and period_start = '2026-01-01' order by 1, 2"
     )
     assert rows == [
+        # p3 is overdue: in no period.
         # Quotas: 4,000 (the version in force on 03-15) + 100 + 220 + 300; the manager's own is left out.
-        ("company", "company", 4620, "quotas", 1720, 750, 50, 4070, None),
-        ("manager", "h1", 4620, "quotas", 1720, 750, 50, 4070, None),
-        ("manager", "m1", 4620, "quotas", 1720, 750, 50, 4070, None),
-        ("region", "North", 6000, "finance_target", 1720, 750, 50, 4070, None),
+        ("company", "company", 4620, "quotas", 1720, 700, 50, 4070, None),
+        ("manager", "h1", 4620, "quotas", 1720, 700, 50, 4070, None),
+        ("manager", "m1", 4620, "quotas", 1720, 700, 50, 4070, None),
+        ("region", "North", 6000, "finance_target", 1720, 700, 50, 4070, None),
         ("region", "South", None, None, 0, 0, 0, 0, "no target"),
-        ("segment", "Enterprise", None, None, 500, 50, 50, 1450, "no target"),
+        ("segment", "Enterprise", None, None, 500, 0, 50, 1450, "no target"),
         ("segment", "SMB", 4620, "quotas", 1220, 700, 0, 2620, None),
         ("seller", "s1", 4000, "quotas", 1220, 700, 0, 2320, None),
-        ("seller", "s2", 620, "quotas", 500, 50, 50, 1750, None),
+        ("seller", "s2", 620, "quotas", 500, 0, 50, 1750, None),
         ("seller", "s3", None, None, 0, 0, 0, 0, "no target"),
     ]
     ((coverage,),) = run.query(
         "select coverage_to_go from funnel.pipeline_coverage "
         "where scope_type = 'company' and period_type = 'quarter' and period_start = '2026-01-01'"
     )
-    assert coverage == pytest.approx(750 / (4620 - 1720), rel=1e-12)
+    assert coverage == pytest.approx(700 / (4620 - 1720), rel=1e-12)
 
 
 def test_a_target_that_is_met_needs_no_coverage(run: Run) -> None:
@@ -202,7 +205,8 @@ def test_a_target_that_is_met_needs_no_coverage(run: Run) -> None:
 
 def test_price_realisation(run: Run) -> None:
     rows = run.query(
-        "select basis, member, line_count, list_amount::double, net_amount::double, price_realization from pricing.price_realization "
+        "select basis, member, line_count, list_amount::double, net_amount::double, price_realization "
+        "from pricing.price_realization "
         "where dimension = 'product' and period_type = 'all' order by 1, 2"
     )
     assert rows == [
@@ -214,7 +218,8 @@ def test_price_realisation(run: Run) -> None:
 
 def test_concentration_rolls_up_groups(run: Run) -> None:
     rows = run.query(
-        "select dimension, member_count, round(top_1_share, 6), round(hhi, 2), top_member from key_accounts.concentration "
+        "select dimension, member_count, round(top_1_share, 6), round(hhi, 2), top_member "
+        "from key_accounts.concentration "
         "where period_type = 'all' order by 1"
     )
     shares = [1000 / 1720, 220 / 1720, 500 / 1720]

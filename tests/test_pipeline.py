@@ -127,7 +127,7 @@ def test_a_bad_row_is_told_and_the_rest_is_published(home: Path, tmp_path: Path)
     ]
 
 
-def test_a_refused_batch_leaves_the_last_release_and_says_what_to_do(home: Path, tmp_path: Path) -> None:
+def test_a_refused_batch_leaves_the_last_release_and_a_rollback_returns_to_any(home: Path, tmp_path: Path) -> None:
     good = published(home, write_extract(tmp_path / "x"))
     release = os.readlink(home / "published" / "current")
     cut = write_extract(tmp_path / "x", extracted_at="2026-03-03T06:00:00Z", crm_opportunities=OPPORTUNITIES[:-40])
@@ -139,12 +139,22 @@ def test_a_refused_batch_leaves_the_last_release_and_says_what_to_do(home: Path,
     assert set(deals(good)) == {"o1", "o2", "o3", "o4"}
     assert "Not accepted: batch" in sightline(home, "status").output
     mended = published(home, write_extract(tmp_path / "x", extracted_at="2026-03-03T06:00:00Z"))
-    assert os.readlink(home / "published" / "current") != release
+    second = os.readlink(home / "published" / "current")
+    assert second != release
     assert deals(mended) == deals(good)
+
+    # Back to the release before, and forward again to a named one.
+    assert sightline(home, "rollback").exit_code == 0
+    assert os.readlink(home / "published" / "current") == release
+    assert sightline(home, "rollback", second).exit_code == 0
+    assert os.readlink(home / "published" / "current") == second
+    wrong = sightline(home, "rollback", "yesterday")
+    assert wrong.exit_code == 2
+    assert f"There is no release yesterday; there is {release}, {second}." in wrong.output
 
 
 def test_a_refused_mart_leaves_the_last_release(home: Path, tmp_path: Path) -> None:
-    many = OPPORTUNITIES + "".join(LATE.replace("o5", f"x{number}") + "\n" for number in range(20))
+    many = OPPORTUNITIES + "".join(LATE.replace("o5", f"x{number}") + "\n" for number in range(60))
     published(home, write_extract(tmp_path / "x", crm_opportunities=many))
     release = os.readlink(home / "published" / "current")
     # Nothing is wrong with any row, but the win rate jumps.
@@ -180,20 +190,6 @@ def test_a_reader_does_not_stop_a_run_and_a_run_does_not_disturb_it(home: Path, 
         assert out == "same\n"
     finally:
         reader.kill()
-
-
-def test_rollback_returns_to_the_release_before_and_to_a_named_one(home: Path, tmp_path: Path) -> None:
-    published(home, write_extract(tmp_path / "x"))
-    first = os.readlink(home / "published" / "current")
-    published(home, tmp_path / "x")
-    second = os.readlink(home / "published" / "current")
-    assert sightline(home, "rollback").exit_code == 0
-    assert os.readlink(home / "published" / "current") == first
-    assert sightline(home, "rollback", second).exit_code == 0
-    assert os.readlink(home / "published" / "current") == second
-    wrong = sightline(home, "rollback", "yesterday")
-    assert wrong.exit_code == 2
-    assert f"There is no release yesterday; there is {first}, {second}." in wrong.output
 
 
 def test_wrong_use_is_one_sentence_and_exit_code_2(home: Path, tmp_path: Path) -> None:

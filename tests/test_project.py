@@ -171,7 +171,7 @@ def test_policy_files_hold_what_the_code_reads() -> None:
 
     assert set(gate_limits()) == {
         "quarantined_share", "deleted_share", "deleted_minimum", "shrink_share", "win_rate_change",
-        "open_pipeline_change", "fx_spot_carry_days", "fx_plan_carry_days",
+        "open_pipeline_change", "drift_minimum_deals", "fx_spot_carry_days", "fx_plan_carry_days",
     }  # fmt: skip
     used = {column.policy for name in known_sources() for table in load_source(name).tables for column in table.columns}
     for seed in used - {None}:

@@ -201,7 +201,9 @@ final as (
                 else {{ day_count('rated.created_on', as_of_date()) }}
             end as bigint
         ) as age_days,
-        cast(case when rated.closed_on >= rated.created_on then {{ day_count('rated.created_on', 'rated.closed_on') }} end as bigint) as cycle_days,
+        cast(
+            case when rated.closed_on >= rated.created_on then {{ day_count('rated.created_on', 'rated.closed_on') }} end as bigint
+        ) as cycle_days,
         cast(
             case
                 when delivered.has_changes and rated.closed_on is null

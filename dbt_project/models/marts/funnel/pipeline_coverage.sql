@@ -132,6 +132,7 @@ booked as (
     group by periods.period_type, periods.period_start, scoped_deals.scope_type, scoped_deals.scope_id
 ),
 
+-- A close date that has passed is no plan: overdue deals are in no period, and told apart on the current one.
 open_deals as (
     select
         periods.period_type,
@@ -139,9 +140,14 @@ open_deals as (
         scoped_deals.scope_type,
         scoped_deals.scope_id,
         sum(
-            case when scoped_deals.close_date between periods.period_start and periods.period_end then scoped_deals.amount end
+            case
+                when scoped_deals.close_date between greatest(periods.period_start, {{ as_of_date() }}) and periods.period_end
+                    then scoped_deals.amount
+            end
         ) as open_pipeline,
-        count(case when scoped_deals.close_date between periods.period_start and periods.period_end then 1 end) as open_count,
+        count(
+            case when scoped_deals.close_date between greatest(periods.period_start, {{ as_of_date() }}) and periods.period_end then 1 end
+        ) as open_count,
         sum(case when periods.is_current and scoped_deals.close_date < {{ as_of_date() }} then scoped_deals.amount end) as overdue_pipeline,
         count(case when periods.is_current and scoped_deals.close_date < {{ as_of_date() }} then 1 end) as overdue_count
     from periods
