@@ -21,6 +21,9 @@ concurrency:
     max_concurrent_runs: 1
 telemetry:
   enabled: false
+# No question to join anything in front of the first page.
+nux:
+  enabled: false
 """
 
 STAGES = {
