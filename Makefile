@@ -1,6 +1,6 @@
 # Everything runs in .venv in this checkout; versions come from requirements.lock.
 PYTHON ?= $(shell for name in python3.13 python3.12 python3.11 python3; do \
-	command -v $$name >/dev/null 2>&1 && $$name -c 'import sys; sys.exit(sys.version_info < (3, 11))' && echo $$name && break; done)
+	command -v $$name >/dev/null 2>&1 && $$name -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$name && break; done)
 BIN := .venv/bin
 export DO_NOT_TRACK = 1
 export DAGSTER_HOME ?= $(CURDIR)/var/dagster

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import sys
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -128,15 +128,33 @@ def demo(
     seed: Annotated[int, typer.Option(help="Another seed is another company.")] = 7,
     until: Annotated[str, typer.Option(help="Last day of its history, YYYY-MM-DD.")] = "2026-06-30",
     file_format: Annotated[Literal["csv", "parquet"], typer.Option("--format", help="csv or parquet.")] = "csv",
+    daily: Annotated[
+        int, typer.Option(min=0, help="Also one extract a day, with what changed, for so many last days.")
+    ] = 0,
+    dirt: Annotated[bool, typer.Option(help="With what is wrong in every real export, or without.")] = True,
 ) -> None:
-    """Writes the demo company as an extract that follows the contract."""
+    """Writes the demo company as an extract that follows the contract; what was planted in it is in DIRECTORY/truth."""
     from orchestration.demo.company import write_demo
 
     day = _day(until, "--until")
     assert day is not None
-    counts = write_demo(directory, scale=scale, seed=seed, until=day, file_format=file_format)
-    out.print(f"Wrote {sum(counts.values()):,} rows in {len(counts)} files to {directory}.")
-    out.print(f"Next: sightline run --extract {directory}")
+    earlier = [day - timedelta(days=back) for back in range(daily, 0, -1)]
+    with out.status("Starting") as status:
+        counts = write_demo(
+            directory,
+            scale=scale,
+            seed=seed,
+            until=day,
+            file_format=file_format,
+            dirt=dirt,
+            extracts_on=earlier,
+            progress=status.update,
+        )
+    out.print(f"Wrote {sum(counts.values()):,} rows of {len(counts)} entities to {directory}.")
+    if daily:
+        out.print(f"Next: for each of the {daily + 1} folders in order of day: sightline run --extract {directory}/DAY")
+    else:
+        out.print(f"Next: sightline run --extract {directory}")
 
 
 @app.command()

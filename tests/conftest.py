@@ -104,7 +104,7 @@ def demo_extract(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from orchestration.demo.company import write_demo
 
     directory = tmp_path_factory.mktemp("demo") / "extract"
-    write_demo(directory, until=DEMO_AS_OF)
+    write_demo(directory, scale=0.1, until=DEMO_AS_OF)
     return directory
 
 

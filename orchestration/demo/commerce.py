@@ -125,7 +125,10 @@ class Commerce:
                             np.where((state == 1) & ~rogue & (deal % 5 < 3), deal % 3, NONE),
                             ["Reference visit", "Earlier signature", "Longer term"],
                         ),
-                        "status": words(np.zeros(len(deal), dtype=np.int64) if state == 0 else 1 + rejected, ["requested", "approved", "rejected"]),
+                        "status": words(
+                            np.zeros(len(deal), dtype=np.int64) if state == 0 else 1 + rejected,
+                            ["requested", "approved", "rejected"],
+                        ),
                         "approver_id": np.where(state == 0, NONE, manager + self.people.first_id),
                         "requested_at": requested,
                         "decided_at": np.where(state == 0, NONE, decided),
@@ -138,7 +141,16 @@ class Commerce:
 
     def _quarters(self) -> Ints:
         first = int(quarter_start(self.deals.start))
-        count = int((np.datetime64(self.until, "D").astype("datetime64[M]") - np.datetime64(first, "D").astype("datetime64[M]")).astype(int)) // 3 + 2
+        count = (
+            int(
+                (
+                    np.datetime64(self.until, "D").astype("datetime64[M]")
+                    - np.datetime64(first, "D").astype("datetime64[M]")
+                ).astype(int)
+            )
+            // 3
+            + 2
+        )
         return add_months(np.full(count, first), np.arange(count) * 3)
 
     def _targets(self) -> None:
@@ -199,7 +211,9 @@ class Commerce:
         other["effective_from"] = other["period_start"] + rng.integers(30, 60, len(other))
         other["known"] = other["effective_from"]
         other["amount"] = np.round(other["amount"] * rng.uniform(0.8, 1.25, len(other)), -2)
-        self.tables["quotas"] = stack([frame, other]).sort_values(["known", "user_id"], kind="stable", ignore_index=True)
+        self.tables["quotas"] = stack([frame, other]).sort_values(
+            ["known", "user_id"], kind="stable", ignore_index=True
+        )
 
     # ---- what was called
 
@@ -217,11 +231,10 @@ class Commerce:
         remaining = np.cumsum(STAGE_WEEKS[::-1])[::-1]
         pace = remaining[stage] * SEGMENT_PACE[deals.segment[deal]]
         pace = np.where(deals.type[deal] == RENEWAL, 1.5 * (5 - stage), pace)
-        lands = 1 - np.exp(-((weeks_left / (0.95 * pace)) ** 1.6))
-        due = np.where(deals.type[deal] == RENEWAL, panel["close_date"].to_numpy() <= quarter_end(monday), True)
+        lands = 1 - np.exp(-((weeks_left / (1.15 * pace)) ** 1.6))
         usd = panel["amount"].to_numpy() * self.rates.planned(self.currency[deal], monday)
-        likely = panel["p_win"].to_numpy() * np.where(due, lands, 0.0) * usd
-        upside = (1 - panel["p_win"].to_numpy()) * np.where(due, lands, 0.0) * usd * 0.35
+        likely = panel["p_win"].to_numpy() * lands * usd
+        upside = (1 - panel["p_win"].to_numpy()) * lands * usd * 0.35
         slot = panel["seat"].to_numpy() * deals.weeks + (monday - deals.first_monday) // 7
         from_open = np.bincount(slot, weights=likely, minlength=seats * deals.weeks).reshape(seats, deals.weeks)
         more = np.bincount(slot, weights=upside, minlength=seats * deals.weeks).reshape(seats, deals.weeks)
@@ -254,13 +267,23 @@ class Commerce:
         seen["team"], seen["manager"] = team, people.manager_of(team, week)
         seen["head"] = people.team_head[team]
         sellers = seen[~people.stay_is_vacant[stay]]
-        frames = [self._calls(sellers.groupby(["who", "monday"], as_index=False)[["commit", "best"]].sum(), "who", 1.0, 0.0)]
-        frames.append(self._calls(seen.groupby(["manager", "monday"], as_index=False)[["commit", "best"]].sum(), "manager", 0.98, 0.03))
-        frames.append(self._calls(seen.groupby(["head", "monday"], as_index=False)[["commit", "best"]].sum(), "head", 0.99, 0.02))
+        frames = [
+            self._calls(sellers.groupby(["who", "monday"], as_index=False)[["commit", "best"]].sum(), "who", 1.0, 0.0)
+        ]
+        frames.append(
+            self._calls(
+                seen.groupby(["manager", "monday"], as_index=False)[["commit", "best"]].sum(), "manager", 0.98, 0.03
+            )
+        )
+        frames.append(
+            self._calls(seen.groupby(["head", "monday"], as_index=False)[["commit", "best"]].sum(), "head", 0.99, 0.02)
+        )
         company = seen.groupby("monday", as_index=False)[["commit", "best"]].sum()
         company["chief"] = people.helpers["chief"][0]
         frames.append(self._calls(company, "chief", 0.985, 0.015))
-        every = stack(frames).sort_values(["submitted_at", "submitter_id", "category"], kind="stable", ignore_index=True)
+        every = stack(frames).sort_values(
+            ["submitted_at", "submitter_id", "category"], kind="stable", ignore_index=True
+        )
         every.insert(1, "submission_id", np.arange(len(every)) + self.place.submission)
         self.tables["forecast_submissions"] = every
 
@@ -385,12 +408,18 @@ class Commerce:
         day = date[single].copy()
         currency = self.currency[single].copy()
         off = status[single] == "amount_mismatch"
-        value[off] *= np.where(rng.random(int(off.sum())) < 0.7, rng.uniform(0.85, 0.97, int(off.sum())), rng.uniform(1.02, 1.08, int(off.sum())))
+        value[off] *= np.where(
+            rng.random(int(off.sum())) < 0.7,
+            rng.uniform(0.85, 0.97, int(off.sum())),
+            rng.uniform(1.02, 1.08, int(off.sum())),
+        )
         late = status[single] == "timing_difference"
         day[late] = workday(self.closed_on[single][late] + rng.integers(95, 115, int(late.sum())))
         foreign = status[single] == "currency_difference"
         spot = self.rates.on(currency[foreign], day[foreign])
-        value[foreign] *= np.where(currency[foreign] == 0, 1 / self.rates.on(np.ones(int(foreign.sum()), dtype=np.int64), day[foreign]), spot)
+        value[foreign] *= np.where(
+            currency[foreign] == 0, 1 / self.rates.on(np.ones(int(foreign.sum()), dtype=np.int64), day[foreign]), spot
+        )
         currency[foreign] = np.where(currency[foreign] == 0, 1, 0)
         linked = (rng.random(len(single)) > 0.08) | (status[single] != "matched")
         bill(single, day, value, currency, linked)
@@ -408,7 +437,9 @@ class Commerce:
         if len(joint):
             both = np.round(amount[joint].sum(axis=1), 2)
             bill(joint[:, 1], date[joint[:, 1]], both, self.currency[joint[:, 1]], False)
-        lost = np.flatnonzero((deals.stage[:n] == LOST) & (deals.type[:n] != RENEWAL) & (self.closed_on < self.until - 150))
+        lost = np.flatnonzero(
+            (deals.stage[:n] == LOST) & (deals.type[:n] != RENEWAL) & (self.closed_on < self.until - 150)
+        )
         lost = lost[deals.customer_since[deals.account[lost]] != NONE]
         lost = lost[deals.customer_since[deals.account[lost]] < self.closed_on[lost]]
         billed = np.sort(rng.choice(lost, min(len(lost), max(2, round(LOST_BUT_BILLED_SHARE * n))), replace=False))
@@ -421,7 +452,12 @@ class Commerce:
         frames[before]["deal"] = NONE
         corrected = single[(status[single] == "matched") & (rng.random(len(single)) < 0.005)]
         before = len(frames)
-        bill(corrected, np.maximum(date[corrected] - 1, self.closed_on[corrected]), amount[corrected] * 1.1, self.currency[corrected])
+        bill(
+            corrected,
+            np.maximum(date[corrected] - 1, self.closed_on[corrected]),
+            amount[corrected] * 1.1,
+            self.currency[corrected],
+        )
         frames[before]["void"] = True
 
         kinds = ["plain", "duplicate", "instalment", "instalment", "instalment"]
@@ -443,7 +479,9 @@ class Commerce:
                 "known": day,
                 "invoice_id": number,
                 "customer_id": invoices["account"].to_numpy() + self.market.first_account,
-                "crm_opportunity_id": np.where(invoices["linked"].to_numpy(dtype=bool) & (deal != NONE), deal + self.history.first_id, NONE),
+                "crm_opportunity_id": np.where(
+                    invoices["linked"].to_numpy(dtype=bool) & (deal != NONE), deal + self.history.first_id, NONE
+                ),
                 "invoice_date": day,
                 "due_date": due,
                 "paid_on": np.full(count, NONE),
@@ -458,10 +496,14 @@ class Commerce:
         cancelled = frame[void].copy()
         cancelled["known"] = day[void] + 1
         cancelled["status"] = said("void", len(cancelled))
-        self.tables["invoices"] = stack([frame, settled, cancelled]).sort_values("known", kind="stable", ignore_index=True)
+        self.tables["invoices"] = stack([frame, settled, cancelled]).sort_values(
+            "known", kind="stable", ignore_index=True
+        )
 
         self._invoice_lines(number, deal, invoices)
-        credited = np.flatnonzero(np.isin(deal, np.flatnonzero(status == "credited")) & (invoices["kind"].to_numpy() == 0))
+        credited = np.flatnonzero(
+            np.isin(deal, np.flatnonzero(status == "credited")) & (invoices["kind"].to_numpy() == 0)
+        )
         credit_day = workday(day[credited] + rng.integers(20, 60, len(credited)))
         part = np.round(invoices["value"].to_numpy()[credited] * rng.choice([1.0, 0.4], len(credited)), 2)
         self.tables["credit_notes"] = pd.DataFrame(
@@ -530,7 +572,9 @@ class Commerce:
         lines.insert(1, "invoice_line_id", np.arange(len(lines)) + self.place.invoice_line)
         self.tables["invoice_lines"] = lines
 
-    def _lines(self, known: Ints, invoice: Ints, product: Ints, quantity: Floats, unit: Floats, listed: Floats, amount: Floats) -> pd.DataFrame:
+    def _lines(
+        self, known: Ints, invoice: Ints, product: Ints, quantity: Floats, unit: Floats, listed: Floats, amount: Floats
+    ) -> pd.DataFrame:
         return pd.DataFrame(
             {
                 "known": known,
@@ -570,7 +614,9 @@ class Commerce:
                     "known": self.closed_on[broken],
                     "opportunity_id": broken + self.history.first_id,
                     "invoice_id": first[broken],
-                    "status": pd.Categorical(status[broken], categories=[*BREAKS, "missing_in_crm", "lost_in_crm_but_billed"]),
+                    "status": pd.Categorical(
+                        status[broken], categories=[*BREAKS, "missing_in_crm", "lost_in_crm_but_billed"]
+                    ),
                     "crm_amount": self.deals.amount[broken],
                     "finance_amount": np.where(first[broken] == NONE, np.nan, finance[broken]),
                 }
@@ -584,7 +630,9 @@ class Commerce:
                         "known": invoices["day"].to_numpy()[here],
                         "opportunity_id": np.where(deal[here] == NONE, NONE, deal[here] + self.history.first_id),
                         "invoice_id": number[here],
-                        "status": pd.Categorical([label] * len(here), categories=[*BREAKS, "missing_in_crm", "lost_in_crm_but_billed"]),
+                        "status": pd.Categorical(
+                            [label] * len(here), categories=[*BREAKS, "missing_in_crm", "lost_in_crm_but_billed"]
+                        ),
                         "crm_amount": np.full(len(here), np.nan),
                         "finance_amount": value[here],
                     }
@@ -597,7 +645,9 @@ def target_frame(targets: dict[tuple[str, str], Floats], quarters: Ints) -> pd.D
     """`targets`: bookings by quarter for company, regions and segments, and the company's plan for revenue and ARR."""
     rows = []
     for (scope, member), amounts in targets.items():
-        for metric, factor in (("bookings", 1.0), ("revenue", 0.97), ("arr", 2.6)) if scope == "company" else (("bookings", 1.0),):
+        for metric, factor in (
+            (("bookings", 1.0), ("revenue", 0.97), ("arr", 2.6)) if scope == "company" else (("bookings", 1.0),)
+        ):
             count = len(quarters)
             rows.append(
                 pd.DataFrame(

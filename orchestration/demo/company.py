@@ -8,8 +8,8 @@ memory does not grow with it.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from datetime import date, timedelta
+from collections.abc import Callable, Sequence
+from datetime import date
 from pathlib import Path
 from typing import Literal
 
@@ -39,7 +39,7 @@ def write_demo(
     until: date = date(2026, 6, 30),
     file_format: Literal["csv", "parquet"] = "csv",
     dirt: bool = True,
-    daily: int = 0,
+    extracts_on: Sequence[date] = (),
     progress: Callable[[str], None] = lambda text: None,
 ) -> dict[str, int]:
     """Writes the demo company as it was known on the evening of `until`.
@@ -51,23 +51,25 @@ def write_demo(
         until: last day of its history.
         file_format: how the files are written.
         dirt: puts in what is wrong in every real export, listed in `truth/dirt.csv`.
-        daily: with N, `directory` holds N + 1 extracts in folders named by day: a full one, and then for each of the last
-            N days what changed on it.
+        extracts_on: earlier days on whose evening an extract was made. Then `directory` holds an extract for each of
+            them and for `until`, in folders named by day: the first one full, later ones with what changed since.
         progress: is told what is being done.
 
     Returns:
         Rows per entity.
 
     Raises:
-        UsageError: a scale or number of days that makes no company.
+        UsageError: a scale, or days of extracts, that make no company.
     """
     if not SMALLEST <= scale <= LARGEST:
-        raise UsageError(f"A company of scale {scale:g} cannot be made: choose one between {SMALLEST:g} and {LARGEST:g}.")
-    if not 0 <= daily <= HISTORY_DAYS:
-        raise UsageError(f"{daily} days of extracts cannot be made: choose between 0 and {HISTORY_DAYS}.")
-    last = day_number((until - timedelta(days=0)).isoformat())
+        raise UsageError(
+            f"A company of scale {scale:g} cannot be made: choose one between {SMALLEST:g} and {LARGEST:g}."
+        )
+    last = day_number(until.isoformat())
     first = last - HISTORY_DAYS
-    cuts = np.arange(last - daily, last + 1)
+    cuts = np.array(sorted({day_number(day.isoformat()) for day in extracts_on} | {last}))
+    if cuts[-1] > last or cuts[0] <= first:
+        raise UsageError(f"Extracts can be made of the {HISTORY_DAYS - 1} days before {until}, and of no other days.")
     divisions = max(1, round(scale))
     size = scale / divisions
     rates = make_rates(np.random.default_rng([seed, 0, 0]), first, last)
@@ -127,7 +129,9 @@ class _Division:
             reopened = reopen(soil, deals)
             again = np.unique(reopened["deal"].to_numpy())
             opportunity_base = division * 20_000 + 1
-            dirt.note("reopened_deal", "opportunities", again + opportunity_base, "O%07d", deals.closed_at[again] // DAY)
+            dirt.note(
+                "reopened_deal", "opportunities", again + opportunity_base, "O%07d", deals.closed_at[again] // DAY
+            )
             self._created_closed(soil, deals, dirt, opportunity_base, start)
         history = History(rng(6), deals, reopened, deleted)
         history.first_id = division * 20_000 + 1
@@ -169,7 +173,9 @@ class _Division:
             dirt.note("reparented_account", "accounts", reparented[0] + market.first_account, "A%06d", reparented[2])
             dirt.soil(tables, history.first_id)
             bad = dirt.bad_deals(tables["opportunities"], history.first_id)
-            tables["opportunities"] = pd.concat([tables["opportunities"], _recoded(bad, tables["opportunities"])], ignore_index=True)
+            tables["opportunities"] = pd.concat(
+                [tables["opportunities"], _recoded(bad, tables["opportunities"])], ignore_index=True
+            )
             tables["users"], tables["user_roles"] = self._idle(tables["users"], tables["user_roles"], people, dirt)
         for name in writer.tables:
             if name in tables:
@@ -220,9 +226,14 @@ class _Division:
         job = roles[roles["user_id"] == int(people.stay_person[0]) + people.first_id].iloc[[0]]
         for place, name in enumerate(("Robin Idle", "Kim Standby")):
             row = row.assign(
-                known=known, user_id=first + place, name=name, email=f"{name.lower().replace(' ', '.')}@meridian.example",
-                hired_on=known, terminated_on=NONE, is_active=True,
-            )  # fmt: skip
+                known=known,
+                user_id=first + place,
+                name=name,
+                email=f"{name.lower().replace(' ', '.')}@meridian.example",
+                hired_on=known,
+                terminated_on=NONE,
+                is_active=True,
+            )
             job = job.assign(known=known, user_id=first + place, effective_from=known)
             users, roles = pd.concat([users, row]), pd.concat([roles, job])
         dirt.note("rep_without_deals", "users", first + np.arange(2), "U%06d", np.full(2, known))
@@ -231,7 +242,9 @@ class _Division:
             roles.sort_values("known", kind="stable", ignore_index=True),
         )
 
-    def _truth(self, writer: Writer, people: People, market: Market, deals: Deals, history: History, dirt: Dirt) -> None:
+    def _truth(
+        self, writer: Writer, people: People, market: Market, deals: Deals, history: History, dirt: Dirt
+    ) -> None:
         n = deals.n
         deal = np.arange(n)
         writer.add_truth("people", truth_people(people))
@@ -244,7 +257,9 @@ class _Division:
                     "known": deals.created_at[:n] // DAY,
                     "opportunity_id": deal + history.first_id,
                     "quality": deals.quality[:n],
-                    "cause": pd.Categorical.from_codes(np.where(began == NONE, NONE, deals.cause[:n]), categories=pd.Index(CAUSES)),
+                    "cause": pd.Categorical.from_codes(
+                        np.where(began == NONE, NONE, deals.cause[:n]), categories=pd.Index(CAUSES)
+                    ),
                     "onset_on": np.where(began == NONE, NONE, began // DAY),
                     "specialist_id": np.where(
                         deals.specialist[:n] == NONE, NONE, specialists[np.maximum(deals.specialist[:n], 0)]
@@ -296,5 +311,3 @@ def _recoded(rows: pd.DataFrame, like: pd.DataFrame) -> pd.DataFrame:
             else:
                 rows[column] = pd.Categorical(words, categories=like[column].cat.categories)
     return rows[like.columns]
-
-

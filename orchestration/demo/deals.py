@@ -18,7 +18,16 @@ from orchestration.demo.frames import DAY, NONE, Bools, Floats, Ints, add_months
 from orchestration.demo.market import LIST_PRICE, ONE_OFF, PRICE_BOOK, RECURRING, Market
 from orchestration.demo.people import AE, People
 
-STAGES = ["Qualification", "Discovery", "Solution", "Proposal", "Negotiation", "Closed Won", "Closed Lost", "No Decision"]
+STAGES = [
+    "Qualification",
+    "Discovery",
+    "Solution",
+    "Proposal",
+    "Negotiation",
+    "Closed Won",
+    "Closed Lost",
+    "No Decision",
+]
 SOLUTION, PROPOSAL, NEGOTIATION, WON, LOST, NO_DECISION = 2, 3, 4, 5, 6, 7
 TYPES = ["new_business", "expansion", "renewal"]
 NEW, EXPANSION, RENEWAL = range(3)
@@ -66,13 +75,13 @@ REGRESS_SHARE = np.array([0.025, 0.08])
 # New opportunities a week of a settled account executive by segment, and what they are worth in USD.
 HUNTER_RATE = np.array([0.36, 0.275, 0.20, 0.145])
 RECURRING_VALUE = np.array([9_000.0, 26_000.0, 70_000.0, 170_000.0])
-ONE_OFF_VALUE = np.array([8_000.0, 26_000.0, 80_000.0, 210_000.0])
-EXPANSION_VALUE = 0.42
+ONE_OFF_VALUE = np.array([14_000.0, 46_000.0, 130_000.0, 340_000.0])
+EXPANSION_VALUE = 0.58
 EXPANSION_RATE = 0.0095
 RECURRING_SHARE_NEW = 0.80
 RECURRING_SHARE_LATER = 0.22
-RECURRING_SHARE_EXPANSION = 0.62
-RENEWAL_UPLIFT = 0.045
+RECURRING_SHARE_EXPANSION = 0.75
+RENEWAL_UPLIFT = 0.055
 CONTRACTION_SHARE = 0.13
 BASE_DISCOUNT = np.array([0.05, 0.07, 0.10, 0.12])
 ROGUE_REGION = 1
@@ -139,7 +148,9 @@ def win_probability(
 class Deals:
     """Every opportunity of one division, a row each in arrays, and the log of what happened to it."""
 
-    def __init__(self, rng: np.random.Generator, people: People, market: Market, size: float, start: int, until: int) -> None:
+    def __init__(
+        self, rng: np.random.Generator, people: People, market: Market, size: float, start: int, until: int
+    ) -> None:
         self.rng, self.people, self.market, self.until = rng, people, market, until
         self.start = start
         first = start - 7 * WARM_UP_WEEKS
@@ -182,7 +193,9 @@ class Deals:
         self.amount_log = Log(("deal", "at", "old", "new", "q0", "q1", "q2", "discount"))
         self.competitor_log = Log(("deal", "at", "competitor"))
         self.seat_log = Log(("deal", "at", "old", "new"))
-        self.panel_log = Log(("deal", "monday", "stage", "troubled", "p_win", "category", "close_date", "amount", "seat"))
+        self.panel_log = Log(
+            ("deal", "monday", "stage", "troubled", "p_win", "category", "close_date", "amount", "seat")
+        )
         self.term_log = Log(("account", "start", "end", "arr", "deal", "reason", "known"))
         self.end_log = Log(("row", "end", "cancelled", "reason", "known"))
         self.terms = 0
@@ -199,6 +212,7 @@ class Deals:
         order = np.argsort(market.hunter, kind="stable")
         self.by_hunter = order
         self.hunter_key = market.hunter[order] * 10**6 + market.created[order]
+        self.next_seat = _next_seats(people)
         self._specialists()
         self._first_customers(max(12, round(CUSTOMERS_AT_START * size)))
 
@@ -224,7 +238,9 @@ class Deals:
         assert accounts == len(self.key_trait)
         won_on = self.first_monday - 330 + np.sort(self.rng.integers(0, 320, len(chosen)))
         seat = self.market.hunter[chosen]
-        deal = self._open(seat, chosen, np.full(len(chosen), NEW), won_on - 60, recurring=np.ones(len(chosen), dtype=bool))
+        deal = self._open(
+            seat, chosen, np.full(len(chosen), NEW), won_on - 60, recurring=np.ones(len(chosen), dtype=bool)
+        )
         self.cause[deal] = NONE
         self.imported[deal] = True
         self.first_stage[deal] = self.stage[deal] = PROPOSAL
@@ -309,7 +325,9 @@ class Deals:
         book = PRICE_BOOK[self.market.currency[account]]
         seat_size = self.people.size[self.people.owner(self.seat[deal], self.created_at[deal] // DAY)]
         value = np.where(self.recurring[deal], RECURRING_VALUE[segment], ONE_OFF_VALUE[segment])
-        value = value * np.where(kind == EXPANSION, EXPANSION_VALUE, 1.0) * seat_size * self.market.weight[account] ** 0.4
+        value = (
+            value * np.where(kind == EXPANSION, EXPANSION_VALUE, 1.0) * seat_size * self.market.weight[account] ** 0.4
+        )
         value = value * np.exp(rng.normal(0, 0.45, count)) * book
         value = np.where(kind == RENEWAL, self.arr[account] * (1 + RENEWAL_UPLIFT), value)
         lines = np.where(kind == RENEWAL, 1, rng.choice([1, 2, 3], count, p=[0.55, 0.3, 0.15]))
@@ -325,7 +343,9 @@ class Deals:
                 prices = LIST_PRICE[pool]
                 order = np.argsort(prices, kind="stable")
                 sensible = np.searchsorted(prices[order], wanted / np.where(kind == RENEWAL, 5.0, 1.2), side="right")
-                choice = pool[order[np.minimum((pick[:, place] * np.maximum(sensible, 1)).astype(np.int64), len(pool) - 1)]]
+                choice = pool[
+                    order[np.minimum((pick[:, place] * np.maximum(sensible, 1)).astype(np.int64), len(pool) - 1)]
+                ]
                 here = mask & (share[:, place] > 0)
                 self.product[deal[here], place] = choice[here]
         product = self.product[deal]
@@ -444,16 +464,7 @@ class Deals:
         handed = deal[self.cause[deal] == HANDOVER]
         if len(handed):
             day = self.trouble_at[handed] // DAY
-            team = self.people.team_of(self.seat[handed], day)
-            # To the next seat of the same team and role.
-            seats = np.arange(self.people.seats)
-            new = np.array(
-                [
-                    _next_seat(int(seat), seats[(self.people.seat_team == t) & (self.people.seat_role == AE)])
-                    for seat, t in zip(self.seat[handed], team, strict=True)
-                ],
-                dtype=np.int64,
-            )
+            new = self.next_seat[self.seat[handed]]
             self.seat_log.add(handed, self.trouble_at[handed], self.seat[handed], new)
             self.seat[handed] = new
             self._learn_skill(handed, day)
@@ -516,7 +527,9 @@ class Deals:
         # Owners see trouble late.
         blind = (troubled == 1) & (at - self.trouble_at[deal] < 28 * DAY)
         belief = np.where(blind, self.prob[deal, 0, stage] * self.people.temper[person], belief)
-        category = np.where(stage >= PROPOSAL, np.where((stage == NEGOTIATION) & (belief > 0.55), COMMIT, BEST_CASE), PIPELINE)
+        category = np.where(
+            stage >= PROPOSAL, np.where((stage == NEGOTIATION) & (belief > 0.55), COMMIT, BEST_CASE), PIPELINE
+        )
         category = np.where((category == BEST_CASE) & (belief < 0.22), PIPELINE, category)
         category = np.where(self.type[deal] == RENEWAL, np.where(belief > 0.75, COMMIT, BEST_CASE), category)
         moved = category != self.category[deal]
@@ -661,7 +674,9 @@ class Deals:
         alive = np.flatnonzero((self.term_row != NONE) & (self.arr > 0.0))
         farmer = market.farmer[alive]
         person = people.owner(farmer, np.full(len(farmer), monday))
-        rate = EXPANSION_RATE * np.exp(0.4 * market.engagement[alive]) * people.activity[person] * people.creation[person]
+        rate = (
+            EXPANSION_RATE * np.exp(0.4 * market.engagement[alive]) * people.activity[person] * people.creation[person]
+        )
         more = alive[rng.random(len(alive)) < rate]
         due = alive[(self.term_end[alive] <= monday + 7 * 15) & ~self.renewing[alive]]
         due = due[self.term_end[due] > monday + 14]
@@ -670,7 +685,9 @@ class Deals:
         sizes = [len(seat), len(more), len(due)]
         seat = np.concatenate([seat, market.farmer[more], market.farmer[due]])
         kind = np.concatenate([kind, np.full(len(more), EXPANSION), np.full(len(due), RENEWAL)])
-        recurring = np.concatenate([recurring, rng.random(len(more)) < RECURRING_SHARE_EXPANSION, np.ones(len(due), dtype=bool)])
+        recurring = np.concatenate(
+            [recurring, rng.random(len(more)) < RECURRING_SHARE_EXPANSION, np.ones(len(due), dtype=bool)]
+        )
         day = monday + rng.integers(0, 5, len(seat))
         deal = self._open(seat, np.concatenate([account, more, due]), kind, day, recurring)[sizes[0] + sizes[1] :]
         self.deadline[deal] = self.term_end[due] - 3
@@ -679,8 +696,12 @@ class Deals:
         self.first_category[deal] = self.category[deal] = BEST_CASE
 
 
-def _next_seat(seat: int, seats: Ints) -> int:
-    others = seats[seats != seat]
-    if not len(others):
-        return seat
-    return int(others[np.searchsorted(others, seat) % len(others)])
+def _next_seats(people: People) -> Ints:
+    """Of each seat, the next one that hunts in the same team: who takes over a deal. A seat alone keeps its own."""
+    following = np.arange(people.seats)
+    for team in range(people.teams):
+        hunters = np.flatnonzero((people.seat_team == team) & (people.seat_role == AE))
+        members = np.flatnonzero(people.seat_team == team)
+        if len(hunters) > 1:
+            following[members] = hunters[np.searchsorted(hunters, members, side="right") % len(hunters)]
+    return following

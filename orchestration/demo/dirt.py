@@ -55,7 +55,9 @@ class Dirt:
         rng = self.rng
         changes = tables["opportunity_changes"]
         self._double("opportunity_changes", changes, "change_id", "H%08d")
-        self._double("activities", tables["activities"][tables["activities"]["is_completed"].to_numpy()], "activity_id", "V%09d")
+        self._double(
+            "activities", tables["activities"][tables["activities"]["is_completed"].to_numpy()], "activity_id", "V%09d"
+        )
 
         late = np.sort(rng.choice(len(changes), max(1, len(changes) // 300), replace=False))
         known = changes["known"].to_numpy().copy()
@@ -107,4 +109,8 @@ class Dirt:
         return stack(frames)
 
     def frame(self) -> pd.DataFrame:
-        return stack(self.rows) if self.rows else pd.DataFrame({"known": [], "kind": [], "entity": [], "key": [], "happened_on": []})
+        return (
+            stack(self.rows)
+            if self.rows
+            else pd.DataFrame({"known": [], "kind": [], "entity": [], "key": [], "happened_on": []})
+        )

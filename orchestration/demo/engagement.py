@@ -1,4 +1,4 @@
-"""What sellers, buyers and helpers do: activities, contacts on deals, teams, requests, qualification, coaching, plans."""
+"""What sellers, buyers and helpers do: activities, contacts, teams, requests, qualification, coaching, plans."""
 
 from __future__ import annotations
 
@@ -28,7 +28,6 @@ from orchestration.demo.frames import (
     Floats,
     Frames,
     Ints,
-    add_months,
     day_number,
     said,
     stack,
@@ -39,7 +38,7 @@ from orchestration.demo.frames import (
 )
 from orchestration.demo.history import History
 from orchestration.demo.market import BUYING_ROLES
-from orchestration.demo.people import AE, AM
+from orchestration.demo.people import AE
 
 ACTIVITY_TYPES = ["email", "call", "meeting", "demo", "task"]
 EMAIL, CALL, MEETING, DEMO = range(4)
@@ -69,9 +68,9 @@ ACTIONS = [
 ]
 
 # A week of an open deal: how many of each, when all is well.
-OUTBOUND_A_WEEK = 0.62
-INBOUND_A_WEEK = 0.42
-MEETINGS_A_WEEK = 0.22
+OUTBOUND_A_WEEK = 0.80
+INBOUND_A_WEEK = 0.55
+MEETINGS_A_WEEK = 0.27
 # What is left of them in trouble: outbound, inbound, meetings, by cause.
 IN_TROUBLE = np.array(
     [
@@ -85,7 +84,8 @@ IN_TROUBLE = np.array(
         [1.00, 0.70, 0.60],
     ]
 )
-PROSPECTING_A_WEEK = 1.5
+PROSPECTING_A_WEEK = 2.0
+DEAL_WORK_A_WEEK = 3.0
 RESCUE_SHARE = 0.62
 
 
@@ -141,7 +141,9 @@ class Engagement:
         rows = np.repeat(deal, self.width)
         place = np.arange(len(rows)) - np.repeat(np.cumsum(self.width) - self.width, self.width)
         # Whoever wants it is there first, who signs comes later.
-        added = deals.created_at[rows] + place * rng.integers(6, 16, len(rows)) * DAY + rng.integers(600, 7200, len(rows))
+        added = (
+            deals.created_at[rows] + place * rng.integers(6, 16, len(rows)) * DAY + rng.integers(600, 7200, len(rows))
+        )
         contact = self._contact(rows, place)
         kept = (added < self.end[rows]) & ~deals.imported[rows]
         rows, place, added, contact = rows[kept], place[kept], added[kept], contact[kept]
@@ -219,10 +221,10 @@ class Engagement:
         future = np.arange(len(deal)) >= len(panel)
         cause = np.maximum(deals.cause[deal], 0)
         left = np.where(troubled[:, None], IN_TROUBLE[cause], 1.0)
-        owner = self.history.owners.at(deal, (monday + 2) * DAY)
         keen = np.exp(0.25 * deals.quality[deal])
         small = np.where(deals.type[deal] == RENEWAL, 0.55, 1.0) * np.array([0.8, 0.95, 1.2, 1.4])[deals.segment[deal]]
-        worked = self.people.activity[owner] * small
+        # A seller who works less has fewer deals, not less for each of them.
+        worked = small
         for which, (rate, factor) in enumerate(
             ((OUTBOUND_A_WEEK, worked), (INBOUND_A_WEEK, keen * small * worked**0.5), (MEETINGS_A_WEEK, worked * keen))
         ):
@@ -264,7 +266,11 @@ class Engagement:
         slow = np.array([people.trait[who] == "slow_specialist" for who in specialists])[deals.specialist[helped]]
         fast = np.array([people.trait[who] == "helpful_specialist" for who in specialists])[deals.specialist[helped]]
         asked = at_solution[helped] + rng.integers(600, 4 * 3600, len(helped))
-        wait = np.where(slow, rng.integers(9, 20, len(helped)), np.where(fast, rng.integers(1, 4, len(helped)), rng.integers(2, 8, len(helped))))
+        wait = np.where(
+            slow,
+            rng.integers(9, 20, len(helped)),
+            np.where(fast, rng.integers(1, 4, len(helped)), rng.integers(2, 8, len(helped))),
+        )
         joined = workday(asked // DAY + wait) * DAY + rng.integers(8 * 3600, 11 * 3600, len(helped))
         done = joined + (wait + rng.integers(2, 12, len(helped))) * DAY
         score = np.clip(np.rint(np.where(slow, 2.3, np.where(fast, 4.5, 3.7)) + rng.normal(0, 0.7, len(helped))), 1, 5)
@@ -276,9 +282,16 @@ class Engagement:
         demos, at = demos[kept], at[kept]
         who = helped[demos]
         self._add(
-            np.full(len(who), DEMO), np.full(len(who), OUTBOUND), SELL, person[demos], deals.account[who], who, self._some_contact(who, at), at,
+            np.full(len(who), DEMO),
+            np.full(len(who), OUTBOUND),
+            SELL,
+            person[demos],
+            deals.account[who],
+            who,
+            self._some_contact(who, at),
+            at,
             at // DAY - rng.integers(1, 6, len(who)),
-        )  # fmt: skip
+        )
 
         operations, product = people.helpers["operations"], people.helpers["product"]
         heads = people.helpers["heads"]
@@ -295,7 +308,11 @@ class Engagement:
             given = asked + rng.integers(1_800, 2 * DAY, len(deal))
             solved = given + (rng.exponential(days, len(deal)) * DAY).astype(np.int64) + 3_600
             score = np.clip(np.rint(4.1 - 0.12 * (solved - asked) / DAY + rng.normal(0, 0.6, len(deal))), 1, 5)
-            frames.append(self._requests(deal, np.full(len(deal), function), asked, given, rng.choice(pool, len(deal)), solved, score))
+            frames.append(
+                self._requests(
+                    deal, np.full(len(deal), function), asked, given, rng.choice(pool, len(deal)), solved, score
+                )
+            )
         requests = stack(frames)
         requests = requests.sort_values(["requested_at", "opportunity_id", "known"], kind="stable", ignore_index=True)
         keys = pd.factorize(requests["opportunity_id"].to_numpy() * 10 + requests["which"].to_numpy())[0]
@@ -305,7 +322,9 @@ class Engagement:
 
         sourced = np.flatnonzero((self.history.lead == 1) & ~deals.imported[: self.n])
         pool = people.helpers["development"]
-        team.append(self._team(sourced, pool[sourced % len(pool)], "sourcing", deals.created_at[sourced] + 60, overlay=0.10))
+        team.append(
+            self._team(sourced, pool[sourced % len(pool)], "sourcing", deals.created_at[sourced] + 60, overlay=0.10)
+        )
         # Whoever leads without a title is on the deals of team-mates.
         leaders = np.flatnonzero(np.array([name == "leader" for name in people.trait]))
         for leader in leaders:
@@ -317,7 +336,9 @@ class Engagement:
                 & (rng.random(self.n) < 0.22)
                 & ~deals.imported[: self.n]
             )
-            team.append(self._team(mates, np.full(len(mates), leader), "peer", deals.created_at[mates] + 10 * DAY, overlay=0.0))
+            team.append(
+                self._team(mates, np.full(len(mates), leader), "peer", deals.created_at[mates] + 10 * DAY, overlay=0.0)
+            )
         own = self.history.owners
         gone = own.end != NONE
         for mask, left in ((np.ones(len(own.deal), dtype=bool), np.full(len(own.deal), NONE)), (gone, own.end)):
@@ -328,7 +349,9 @@ class Engagement:
             team.append(frame)
         self.tables["opportunity_team"] = stack(team).sort_values("known", kind="stable", ignore_index=True)
 
-    def _requests(self, deal: Ints, function: Ints, asked: Ints, given: Ints, person: Ints, solved: Ints, score: Floats) -> pd.DataFrame:
+    def _requests(
+        self, deal: Ints, function: Ints, asked: Ints, given: Ints, person: Ints, solved: Ints, score: Floats
+    ) -> pd.DataFrame:
         """Three versions of each request: asked, taken on, answered."""
         people = self.people
         requester = self.history.owners.at(deal, asked)
@@ -395,9 +418,16 @@ class Engagement:
             deal = closed[chosen]
             manager = people.manager_of(people.team_of(deals.seat[deal], when // DAY), when // DAY)
             self._add(
-                np.full(len(deal), MEETING), np.full(len(deal), OUTBOUND), SELL, manager, deals.account[deal], deal,
-                self._some_contact(deal, when), when, when // DAY - rng.integers(1, 5, len(deal)),
-            )  # fmt: skip
+                np.full(len(deal), MEETING),
+                np.full(len(deal), OUTBOUND),
+                SELL,
+                manager,
+                deals.account[deal],
+                deal,
+                self._some_contact(deal, when),
+                when,
+                when // DAY - rng.integers(1, 5, len(deal)),
+            )
 
     def _territories(self) -> None:
         """Prospecting: mail and calls to accounts without a deal."""
@@ -408,19 +438,30 @@ class Engagement:
         stay = people.stay(seat, monday)
         person = people.stay_person[stay]
         works = ~people.stay_is_vacant[stay] & (people.stay_from[stay] <= monday)
-        row = np.repeat(np.arange(len(seat)), rng.poisson(np.where(works, PROSPECTING_A_WEEK * people.activity[person], 0.0)))
+        # Where little comes of it, as much is done: what is not done for deals goes into looking for them.
+        idle = DEAL_WORK_A_WEEK * np.maximum(1 - people.creation[person], 0.0)
+        rate = (PROSPECTING_A_WEEK + idle) * people.activity[person]
+        row = np.repeat(np.arange(len(seat)), rng.poisson(np.where(works, rate, 0.0)))
         known = np.searchsorted(self.deals.hunter_key, seat[row] * 10**6 + monday[row], side="right")
         first = np.searchsorted(self.deals.hunter_key, seat[row] * 10**6, side="left")
         some = known > first
         row, first, known = row[some], first[some], known[some]
         account = self.deals.by_hunter[first + (rng.random(len(row)) * (known - first)).astype(np.int64)]
         at = work_time(rng, monday[row] + rng.integers(0, 5, len(row)))
-        contact = market.contact_at[account] + (rng.random(len(row)) * market.contacts_of(account)).astype(np.int64)
+        alone = self.deals.key_trait[account] == KEY_TRAITS.index("single_contact")
+        there = np.where(alone, 1, market.contacts_of(account))
+        contact = market.contact_at[account] + (rng.random(len(row)) * there).astype(np.int64)
         draw = rng.random(len(row))
         self._add(
-            np.where(draw < 0.7, EMAIL, CALL), np.where(rng.random(len(row)) < 0.93, OUTBOUND, INBOUND), SELL, person[row], account,
-            np.full(len(row), NONE), contact, at,
-        )  # fmt: skip
+            np.where(draw < 0.7, EMAIL, CALL),
+            np.where(rng.random(len(row)) < 0.93, OUTBOUND, INBOUND),
+            SELL,
+            person[row],
+            account,
+            np.full(len(row), NONE),
+            contact,
+            at,
+        )
 
     def _customers(self) -> None:
         """Value reviews and support, by how close the relationship is."""
@@ -440,7 +481,11 @@ class Engagement:
         ours = 0.016 * warm * np.where(trait != NONE, 1.6, 1.0) * np.where(proactive, 4.0, 1.0)
         theirs = 0.014 * warm * np.where(trait != NONE, 1.6, 1.0) * np.where(proactive, 0.8, 1.0)
         alone = trait == KEY_TRAITS.index("single_contact")
-        for rate, direction, purpose in ((ours, OUTBOUND, VALUE_REVIEW), (theirs, INBOUND, VALUE_REVIEW), (0.02 * warm, INBOUND, SUPPORT)):
+        for rate, direction, purpose in (
+            (ours, OUTBOUND, VALUE_REVIEW),
+            (theirs, INBOUND, VALUE_REVIEW),
+            (0.02 * warm, INBOUND, SUPPORT),
+        ):
             row = np.repeat(np.arange(len(account)), rng.poisson(rate))
             who = account[row]
             at = work_time(rng, monday[row] + rng.integers(0, 5, len(row)))
@@ -450,12 +495,18 @@ class Engagement:
             success = people.helpers["success"]
             by_success = rng.random(len(row)) < (0.8 if purpose == SUPPORT else 0.25)
             user = np.where(by_success, success[who % len(success)], people.owner(seat, at // DAY))
-            kind = np.full(len(row), MEETING) if purpose == VALUE_REVIEW else np.where(rng.random(len(row)) < 0.6, EMAIL, CALL)
+            kind = (
+                np.full(len(row), MEETING)
+                if purpose == VALUE_REVIEW
+                else np.where(rng.random(len(row)) < 0.6, EMAIL, CALL)
+            )
             booked = at // DAY - rng.integers(3, 14, len(row)) if purpose == VALUE_REVIEW else None
             if purpose == SUPPORT:
                 now = at <= (self.until + 1) * DAY
                 kind, user, who, contact, at = kind[now], user[now], who[now], contact[now], at[now]
-            self._add(kind, np.full(len(who), direction), purpose, user, who, np.full(len(who), NONE), contact, at, booked)
+            self._add(
+                kind, np.full(len(who), direction), purpose, user, who, np.full(len(who), NONE), contact, at, booked
+            )
 
     def _activities(self) -> None:
         rng = self.rng
@@ -463,7 +514,9 @@ class Engagement:
         self.parts = []
         count = len(every)
         kind, at = every["kind"].to_numpy(), every["at"].to_numpy()
-        minutes = np.where(kind == EMAIL, NONE, np.where(kind == CALL, rng.integers(4, 30, count), rng.choice([30, 45, 60, 90], count)))
+        minutes = np.where(
+            kind == EMAIL, NONE, np.where(kind == CALL, rng.integers(4, 30, count), rng.choice([30, 45, 60, 90], count))
+        )
         deal, contact = every["deal"].to_numpy(), every["contact"].to_numpy()
         frame = pd.DataFrame(
             {
@@ -521,7 +574,9 @@ class Engagement:
             later = at + rng.integers(4 * DAY, 25 * DAY, len(deal))
             proven &= later < self.end[deal]
             frames.append(self._assessed(deal[proven], element, later[proven], np.full(int(proven.sum()), 2)))
-        self.tables["qualifications"] = stack(frames).sort_values(["known", "opportunity_id"], kind="stable", ignore_index=True)
+        self.tables["qualifications"] = stack(frames).sort_values(
+            ["known", "opportunity_id"], kind="stable", ignore_index=True
+        )
 
     def _assessed(self, deal: Ints, element: int, at: Ints, status: Ints) -> pd.DataFrame:
         return pd.DataFrame(
@@ -553,7 +608,11 @@ class Engagement:
         kind = np.where(
             coaches,
             rng.choice(4, count, p=[0.35, 0.25, 0.25, 0.15]),
-            np.where(rescues, rng.choice(4, count, p=[0.30, 0.30, 0.37, 0.03]), rng.choice(4, count, p=[0.50, 0.15, 0.28, 0.07])),
+            np.where(
+                rescues,
+                rng.choice(4, count, p=[0.30, 0.30, 0.37, 0.03]),
+                rng.choice(4, count, p=[0.50, 0.15, 0.28, 0.07]),
+            ),
         )
         at = work_time(rng, monday + rng.integers(0, 5, count))
         by_rep = rng.random(count) < np.where(coaches, 0.86, np.where(rescues, 0.12, 0.50))
@@ -594,7 +653,12 @@ class Engagement:
         proactive = trait == KEY_TRAITS.index("proactive")
         first_of_year = np.array([day_number(f"{value}-01-01") for value in years])[year - years[0]]
         wanted = rng.random(len(account)) < np.where(proactive, 1.0, 0.75)
-        account, year, proactive, first_of_year = account[wanted], year[wanted], proactive[wanted], first_of_year[wanted]
+        account, year, proactive, first_of_year = (
+            account[wanted],
+            year[wanted],
+            proactive[wanted],
+            first_of_year[wanted],
+        )
         count = len(account)
         approved = first_of_year + rng.integers(5, 60, count)
         reviewed = np.where(proactive, 4, rng.integers(0, 3, count))
@@ -610,7 +674,9 @@ class Engagement:
                         "account_id": account + market.first_account,
                         "fiscal_year": year,
                         "owner_id": people.owner(market.farmer[account], moment) + people.first_id,
-                        "executive_sponsor_id": np.where(proactive | (account % 3 == 0), people.helpers["chief"][0] + people.first_id, NONE),
+                        "executive_sponsor_id": np.where(
+                            proactive | (account % 3 == 0), people.helpers["chief"][0] + people.first_id, NONE
+                        ),
                         "customer_sponsor_contact_id": np.where(
                             proactive | (account % 2 == 0), market.contact_at[account] + market.first_contact, NONE
                         ),
@@ -637,7 +703,13 @@ class Engagement:
                 "plan_id": row + self.place.plan,
                 "description": words(
                     np.where(ours, 3 + np.arange(objectives) % 2, np.arange(objectives) % 3),
-                    ["Cut scrap on the main line", "Shorten the release of batches", "Train their quality team", "Add the second site", "Renew early"],
+                    [
+                        "Cut scrap on the main line",
+                        "Shorten the release of batches",
+                        "Train their quality team",
+                        "Add the second site",
+                        "Renew early",
+                    ],
                 ),
                 "beneficiary": words(ours.astype(np.int64), ["customer", "supplier"]),
                 "due_on": due,
@@ -650,7 +722,6 @@ class Engagement:
         over = first[done].copy()
         over["known"] = over["completed_on"] = np.maximum(done_on, approved[row] + 1)[done]
         over["status"] = said("done", len(over))
-        self.tables["account_plan_objectives"] = stack([first, over]).sort_values("known", kind="stable", ignore_index=True)
-
-
-__all__ = ["AM", "Engagement", "Place", "add_months"]
+        self.tables["account_plan_objectives"] = stack([first, over]).sort_values(
+            "known", kind="stable", ignore_index=True
+        )

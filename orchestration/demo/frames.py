@@ -23,12 +23,12 @@ NONE = -1
 DAY = 86_400
 
 
-def words(codes: Any, labels: Sequence[str]) -> pd.Categorical:
+def words(codes: Any, labels: Sequence[str]) -> Any:
     """Text as codes into `labels`; a negative code is null."""
     return pd.Categorical.from_codes(np.asarray(codes), categories=pd.Index(labels))
 
 
-def said(text: str, count: int) -> pd.Categorical:
+def said(text: str, count: int) -> Any:
     """One text in every row."""
     return words(np.zeros(count, dtype=np.int64), [text])
 
@@ -57,7 +57,9 @@ def month_start(days: Any) -> Ints:
 
 def add_months(days: Any, months: Any) -> Ints:
     """The first day of the month so many months after the month of `days`."""
-    month = np.asarray(days, dtype="datetime64[D]").astype("datetime64[M]") + np.asarray(months).astype("timedelta64[M]")
+    month = np.asarray(days, dtype="datetime64[D]").astype("datetime64[M]") + np.asarray(months).astype(
+        "timedelta64[M]"
+    )
     return month.astype("datetime64[D]").astype(np.int64)
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from orchestration.demo.deals import CATEGORIES, LOST, NO_DECISION, PROPOSAL, RENEWAL, STAGES, TYPES, WON, Deals
-from orchestration.demo.frames import DAY, NONE, Floats, Ints, said, stack, words
+from orchestration.demo.frames import DAY, NONE, Floats, Ints, stack, words
 
 LEADS = ["Inbound", "Outbound", "Partner", "Event", "Referral", "Customer"]
 LOSSES = ["Price", "Competitor", "Missing feature", "Timing", "Relationship"]
@@ -64,7 +64,11 @@ def owners(deals: Deals) -> Owners:
         parts.append(pd.DataFrame({"deal": moved["deal"], "seat": moved["new"], "low": moved["at"], "high": far}))
     seats = pd.concat(parts)
     begins = seats["low"].to_numpy() // DAY
-    rows = [pd.DataFrame({"deal": seats["deal"], "at": seats["low"], "person": people.owner(seats["seat"].to_numpy(), begins)})]
+    rows = [
+        pd.DataFrame(
+            {"deal": seats["deal"], "at": seats["low"], "person": people.owner(seats["seat"].to_numpy(), begins)}
+        )
+    ]
     stays = pd.DataFrame(
         {"seat": people.stay_seat, "turn": people.stay_from * DAY + 6 * 3600, "person": people.stay_person}
     )
@@ -125,7 +129,7 @@ class History:
         self.competitor_log = deals.competitor_log.frame()
         panel = deals.panel_log.frame()
         healthy = panel["troubled"].to_numpy() == 0
-        steps = panel[rng.random(len(panel)) < np.where(healthy, 0.10, 0.02)]
+        steps = panel[rng.random(len(panel)) < np.where(healthy, 0.06, 0.01)]
         self.step_log = pd.DataFrame(
             {
                 "deal": steps["deal"].to_numpy(),
@@ -145,9 +149,7 @@ class History:
         self.close = field_of(closes, "new", deals.first_close_date[:n])
         self.amount = field_of(self.amount_log, "new", deals.first_amount[:n])
         self.discount = field_of(self.amount_log, "discount", deals.first_discount[:n])
-        self.quantity = [
-            field_of(self.amount_log, f"q{place}", deals.first_quantity[:n, place]) for place in range(3)
-        ]
+        self.quantity = [field_of(self.amount_log, f"q{place}", deals.first_quantity[:n, place]) for place in range(3)]
         self.competitor = field_of(self.competitor_log, "competitor", np.full(n, NONE))
         self.step = field_of(self.step_log, "new", self.first_step)
         self.step_at = field_of(self.step_log, "at", deals.created_at[:n])
@@ -161,7 +163,14 @@ class History:
         self.lead = np.minimum(self.lead, 5)
         self.loss = rng.choice(5, n, p=[0.26, 0.34, 0.16, 0.12, 0.12])
         self.undecided = rng.integers(0, 4, n)
-        events = [self.stage_log, self.close_log, self.category_log, self.amount_log, self.competitor_log, self.step_log]
+        events = [
+            self.stage_log,
+            self.close_log,
+            self.category_log,
+            self.amount_log,
+            self.competitor_log,
+            self.step_log,
+        ]
         touched = [(log["deal"].to_numpy(), log["at"].to_numpy()) for log in events]
         touched.append((self.owners.deal, self.owners.start))
         touched.append((deleted["deal"].to_numpy(), deleted["at"].to_numpy()))
@@ -264,7 +273,9 @@ class History:
             self.first_step[step.deal],
         )
         parts = [
-            self._change("stage", self.stage_log, _text(self.stage_log["old"], STAGES), _text(self.stage_log["new"], STAGES)),
+            self._change(
+                "stage", self.stage_log, _text(self.stage_log["old"], STAGES), _text(self.stage_log["new"], STAGES)
+            ),
             self._change("close_date", self.close_log, _days(self.close_log["old"]), _days(self.close_log["new"])),
             self._change(
                 "forecast_category",
@@ -336,7 +347,11 @@ def _deal_names(deals: Deals, deal: Ints) -> np.ndarray:
     product = PRODUCTS["name"].to_numpy(dtype=object)[deals.product[deal, 0]]
     kind = np.array(["", " extension", " renewal"], dtype=object)[deals.type[deal]]
     year = np.array([f" {value}" for value in range(1970, 2200)], dtype=object)
-    return product + kind + year[(deals.created_at[deal] // DAY).astype("datetime64[D]").astype("datetime64[Y]").astype(np.int64)]
+    return (
+        product
+        + kind
+        + year[(deals.created_at[deal] // DAY).astype("datetime64[D]").astype("datetime64[Y]").astype(np.int64)]
+    )
 
 
 def _text(codes: Any, labels: list[str]) -> np.ndarray:
@@ -358,12 +373,16 @@ def _ids(pattern: str, numbers: Any) -> np.ndarray:
 def reopen(rng: np.random.Generator, deals: Deals) -> pd.DataFrame:
     """Some lost deals come back a month later, and are lost or dropped again."""
     n = deals.n
-    lost = np.flatnonzero((deals.stage[:n] == LOST) & (deals.type[:n] != RENEWAL) & (deals.closed_at[:n] < (deals.until - 120) * DAY))
+    lost = np.flatnonzero(
+        (deals.stage[:n] == LOST) & (deals.type[:n] != RENEWAL) & (deals.closed_at[:n] < (deals.until - 120) * DAY)
+    )
     chosen = np.sort(rng.choice(lost, max(1, len(lost) // 100), replace=False)) if len(lost) else lost
     again = deals.closed_at[chosen] + rng.integers(20, 45, len(chosen)) * DAY
     ends = again + rng.integers(15, 50, len(chosen)) * DAY
     back = pd.DataFrame({"deal": chosen, "at": again, "old": LOST, "new": PROPOSAL})
-    over = pd.DataFrame({"deal": chosen, "at": ends, "old": PROPOSAL, "new": np.where(rng.random(len(chosen)) < 0.5, LOST, NO_DECISION)})
+    over = pd.DataFrame(
+        {"deal": chosen, "at": ends, "old": PROPOSAL, "new": np.where(rng.random(len(chosen)) < 0.5, LOST, NO_DECISION)}
+    )
     count = len(chosen)
     deals.close_log.add(chosen, again, deals.close_date[chosen], ends // DAY)
     deals.close_date[chosen] = ends // DAY
@@ -372,6 +391,3 @@ def reopen(rng: np.random.Generator, deals: Deals) -> pd.DataFrame:
     deals.closed_at[chosen] = ends
     deals.stage[chosen] = over["new"]
     return pd.concat([back, over]).astype("int64")
-
-
-__all__ = ["History", "Owners", "owners", "reopen", "said"]

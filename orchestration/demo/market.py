@@ -13,7 +13,6 @@ from orchestration.demo.frames import (
     Floats,
     Frames,
     Ints,
-    add_months,
     day_number,
     said,
     stack,
@@ -59,13 +58,13 @@ ONE_OFF = np.flatnonzero(~PRODUCTS["recurring"])
 RECURRING = np.flatnonzero(PRODUCTS["recurring"])
 
 _NAME_HEADS = (
-    "Alba Arden Astra Bel Boreal Brix Cala Cedar Corvo Delta Dorn Elm Eon Fjord Galen Harbor Hela Iber Isar Juno Kestrel Kite "
-    "Lago Lumen Marlow Mistral Nord Nova Oak Onda Orion Penta Pine Quay Riva Rowan Sable Sol Stern Tarn Terra Umbra Vale Vesta "
-    "Wells Weser Yarrow Zephyr"
+    "Alba Arden Astra Bel Boreal Brix Cala Cedar Corvo Delta Dorn Elm Eon Fjord Galen Harbor Hela Iber Isar "
+    "Juno Kestrel Kite Lago Lumen Marlow Mistral Nord Nova Oak Onda Orion Penta Pine Quay Riva Rowan Sable "
+    "Sol Stern Tarn Terra Umbra Vale Vesta Wells Weser Yarrow Zephyr"
 ).split()
 _NAME_TRADES = (
-    "Foods Pharma Steel Optics Plastics Energy Mills Motors Chemicals Logistics Papers Robotics Textiles Glass Ports Rail "
-    "Semiconductors Water Devices Coatings Brewing Aerospace Packaging"
+    "Foods Pharma Steel Optics Plastics Energy Mills Motors Chemicals Logistics Papers Robotics Textiles "
+    "Glass Ports Rail Semiconductors Water Devices Coatings Brewing Aerospace Packaging"
 ).split()
 _NAME_TAILS = ["", " Group", " Works", " Industries", " International", " Systems", " Partners", " Holding"]
 
@@ -164,7 +163,12 @@ def make_market(rng: np.random.Generator, people: People, division: int, size: f
 
 
 def market_frames(
-    rng: np.random.Generator, people: People, market: Market, customer_since: Ints, reparented: tuple[Ints, Ints, Ints], until: int
+    rng: np.random.Generator,
+    people: People,
+    market: Market,
+    customer_since: Ints,
+    reparented: tuple[Ints, Ints, Ints],
+    until: int,
 ) -> Frames:
     """`accounts` and `contacts`, a row for every version of an account.
 
@@ -208,7 +212,9 @@ def market_frames(
         + np.array(_NAME_TAILS, dtype=object)[(numbers // (heads * trades) + numbers) % tails]
     )
     revenue = np.rint(market.employees * 0.21 * np.exp(rng.normal(0, 0.3, count)), casting="unsafe") * 1_000_000.0
-    spend = np.rint(market.weight * np.array([60, 210, 700, 1_900])[market.segment] * 1_000 * np.exp(rng.normal(0.6, 0.2, count)))
+    spend = np.rint(
+        market.weight * np.array([60, 210, 700, 1_900])[market.segment] * 1_000 * np.exp(rng.normal(0.6, 0.2, count))
+    )
     sources = rng.choice(3, count)
     created_at = work_time(rng, market.created)
     frame = pd.DataFrame(
@@ -225,7 +231,9 @@ def market_frames(
             "employee_count": market.employees[who],
             "annual_revenue": revenue[who],
             "addressable_spend": np.where(sources[who] == 2, np.nan, spend[who]),
-            "addressable_spend_source": words(np.where(sources[who] == 2, NONE, sources[who]), ["analyst estimate", "account plan"]),
+            "addressable_spend_source": words(
+                np.where(sources[who] == 2, NONE, sources[who]), ["analyst estimate", "account plan"]
+            ),
             "created_at": created_at[who],
             "is_deleted": np.zeros(len(who), dtype=bool),
         }
@@ -316,7 +324,7 @@ def make_rates(rng: np.random.Generator, start: int, until: int) -> Rates:
 
 
 def rate_frame(rates: Rates, until: int, missing: Bools | None) -> pd.DataFrame:
-    """`fx_rates`: a fixing on every weekday but those in `missing` (days from the first one), and the plan of each year."""
+    """`fx_rates`: a fixing on every weekday but those in `missing` (days from the first), and each year's plan."""
     days = np.arange(rates.first_day, until + 1)
     fixing = (days + 3) % 7 < 5
     if missing is not None:
@@ -344,6 +352,3 @@ def _rates(known: Ints, days: Ints, currency: int, kind: str, values: Floats) ->
             "rate": values,
         }
     )
-
-
-__all__ = ["Market", "Rates", "add_months", "make_market", "make_rates", "market_frames", "product_frame", "rate_frame"]

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import pandas as pd
 
-from orchestration.demo.frames import NONE, Floats, Frames, Ints, add_months, said, words
+from orchestration.demo.frames import NONE, Floats, Frames, Ints, add_months, words
 
 REGIONS = ["Americas", "EMEA", "APAC"]
 SEGMENTS = ["SMB", "Mid-Market", "Enterprise", "Strategic"]
@@ -26,15 +26,16 @@ AE, AM, MANAGER, EXECUTIVE, SDR, CSM, SPECIALIST, OPS, PRODUCT = range(len(ROLES
 TEAM_REGION = np.array([0, 1, 0, 2, 1, 0, 2, 1, 0])
 SEAT_SEGMENT = np.array([0, 1, 2, 0, 1, 2, 3])
 FIRST_NAMES = (
-    "Ada Amir Anna Arjun Aylin Bao Beatriz Boris Camila Chen Dalia Darius Diego Elena Emeka Esra Fatima Felix Freya "
-    "Gael Hana Henrik Ines Ivan Jamal Jonas Julia Kamal Keiko Lars Leila Lucia Luka Malik Maren Marta Mei Milan Nadia "
-    "Nils Noor Olga Omar Paula Pedro Priya Rafael Rosa Samir Selma Sven Tariq Teresa Tomas Uma Vera Viktor Wanda Yara Zoe"
+    "Ada Amir Anna Arjun Aylin Bao Beatriz Boris Camila Chen Dalia Darius Diego Elena Emeka Esra Fatima Felix "
+    "Freya Gael Hana Henrik Ines Ivan Jamal Jonas Julia Kamal Keiko Lars Leila Lucia Luka Malik Maren Marta "
+    "Mei Milan Nadia Nils Noor Olga Omar Paula Pedro Priya Rafael Rosa Samir Selma Sven Tariq Teresa Tomas "
+    "Uma Vera Viktor Wanda Yara Zoe"
 ).split()
 LAST_NAMES = (
-    "Abe Adler Almeida Bakker Banerjee Barros Becker Berg Bianchi Castro Chowdhury Clark Costa Dahl Diallo Duarte Eriksen "
-    "Farah Ferrari Fischer Garcia Haddad Hansen Hoang Hoffmann Iqbal Ivanov Jansen Kaya Keller Khan Kim Kowalski Larsen "
-    "Laurent Lopez Mbeki Meyer Moreau Mori Nagy Nguyen Novak Okafor Olsen Ortiz Park Patel Petrov Reyes Rossi Sato Schmidt "
-    "Silva Singh Tanaka Torres Usman Vega Weber Yilmaz Zhang"
+    "Abe Adler Almeida Bakker Banerjee Barros Becker Berg Bianchi Castro Chowdhury Clark Costa Dahl Diallo "
+    "Duarte Eriksen Farah Ferrari Fischer Garcia Haddad Hansen Hoang Hoffmann Iqbal Ivanov Jansen Kaya Keller "
+    "Khan Kim Kowalski Larsen Laurent Lopez Mbeki Meyer Moreau Mori Nagy Nguyen Novak Okafor Olsen Ortiz Park "
+    "Patel Petrov Reyes Rossi Sato Schmidt Silva Singh Tanaka Torres Usman Vega Weber Yilmaz Zhang"
 ).split()
 
 # What one planted trait does to a seller, and nobody else: the factor it touches is the only one it touches.
@@ -48,7 +49,7 @@ WEAK = {
 TEMPERS = {"optimist": 1.35, "sandbagger": 0.70, "steady": 1.0}
 RAMP_MONTHS = 3.2
 FAST_RAMP_MONTHS = 0.8
-SLOW_RAMP_MONTHS = 11.0
+SLOW_RAMP_MONTHS = 15.0
 
 
 @dataclass
@@ -127,7 +128,7 @@ class People:
     def ramp(self, person: Ints, day: Ints | int) -> Floats:
         """What share of a settled seller's new business a person makes after so much time in the job."""
         months = np.maximum((np.asarray(day) - self.hired_on[person]) / 30.4, 0.0)
-        return 1.0 - np.exp(-((months + 0.7) / self.ramp_months[person]) ** 1.3)
+        return 1.0 - np.exp(-(((months + 0.7) / self.ramp_months[person]) ** 1.3))
 
 
 def make_people(rng: np.random.Generator, division: int, size: float, start: int, until: int) -> People:
@@ -145,16 +146,19 @@ def make_people(rng: np.random.Generator, division: int, size: float, start: int
 
     # Planted sellers sit where a settled account executive sits and stay to the end.
     executives = rng.permutation(np.flatnonzero((seat_role == AE) & (np.arange(seats) >= 2)))
-    wanted = [*WEAK, *TEMPERS, "expert", "leader"] + ([*WEAK] if len(executives) >= 40 else [])
+    times = 2 if len(executives) >= 40 else 1
+    wanted = [*WEAK] * times + ["expert", "leader"]
     seat_trait = dict(zip(executives.tolist(), wanted, strict=False))
-    managers_seats = np.flatnonzero(seat_role == AM)
-    seat_trait[int(managers_seats[-1])] = "misfit"
+    farmers = np.flatnonzero(seat_role == AM)
+    seat_trait[int(farmers[-1])] = "misfit"
+    # A temper shows where much is called each quarter, and little hangs on one deal.
+    seat_trait.update(zip(rng.permutation(farmers[:-1]).tolist(), [*TEMPERS] * times, strict=False))
 
     rows: list[tuple[int, int, int, int, str]] = []  # seat, role, hired, left, trait
     promoted_seat = 0
     promoted_on = start + 1100
     for seat in range(seats):
-        hired = start - int(rng.integers(100, 2200))
+        hired = start - int(rng.integers(600, 2600))
         stays = seat in seat_trait
         tenure = rng.exponential(5.0 * 365)
         left = NONE if stays else int(max(start + 150, start + tenure))
@@ -171,7 +175,7 @@ def make_people(rng: np.random.Generator, division: int, size: float, start: int
 
     def others(role: int, count: int) -> None:
         for _ in range(count):
-            rows.append((NONE, role, start - int(rng.integers(200, 2500)), NONE, ""))
+            rows.append((NONE, role, start - int(rng.integers(600, 2600)), NONE, ""))
 
     head_count = 2 if teams >= 3 else 1
     helper_counts = {SDR: 6, CSM: 6, SPECIALIST: 10, OPS: 4, PRODUCT: 2}
@@ -179,7 +183,8 @@ def make_people(rng: np.random.Generator, division: int, size: float, start: int
     others(MANAGER, head_count + teams)
     for role, count in helper_counts.items():
         others(role, max(2, round(count * size)))
-    seat_of, role, hired, left, trait = (list(column) for column in zip(*rows, strict=True))
+    seat_of = [row[0] for row in rows]
+    leaves = [row[3] for row in rows]
     count = len(rows)
     chief = sellers
     heads = sellers + 1 + np.arange(head_count)
@@ -191,19 +196,19 @@ def make_people(rng: np.random.Generator, division: int, size: float, start: int
     has_promotion = promoted_on < until - 200
     if has_promotion:
         manager_later[changed_team] = promoted
-        left[managers[changed_team]] = promoted_on
-        left[promoted] = NONE
+        leaves[int(managers[changed_team])] = promoted_on
+        leaves[promoted] = NONE
 
     people = People(
         first_id=division * 2_000 + 1,
         seat=np.array(seat_of),
-        role=np.array(role),
+        role=np.array([row[1] for row in rows]),
         region=np.zeros(count, dtype=np.int64),
         segment=np.full(count, NONE),
         level=rng.integers(1, 4, count),
-        hired_on=np.array(hired),
-        left_on=np.array(left),
-        trait=list(trait),
+        hired_on=np.array([row[2] for row in rows]),
+        left_on=np.array(leaves),
+        trait=[row[4] for row in rows],
         activity=np.exp(rng.normal(0, 0.08, count)),
         creation=np.exp(rng.normal(0, 0.08, count)),
         win=rng.normal(0, 0.12, count),
@@ -255,7 +260,7 @@ def make_people(rng: np.random.Generator, division: int, size: float, start: int
         elif name == "leader":
             people.win[person] = 0.10
         elif name == "misfit":
-            people.win[person] = -0.9
+            people.win[person] = -1.2
     _plant_ramps(rng, people, start, until)
     _seat_stays(people, until)
     people.helpers = {
@@ -268,7 +273,9 @@ def make_people(rng: np.random.Generator, division: int, size: float, start: int
         "product": np.flatnonzero(people.role == PRODUCT),
     }
     for place, person in enumerate(people.helpers["specialists"]):
-        people.trait[person] = "helpful_specialist" if place % 5 in (0, 1) else "slow_specialist" if place % 5 == 4 else ""
+        people.trait[person] = (
+            "helpful_specialist" if place % 5 in (0, 1) else "slow_specialist" if place % 5 == 4 else ""
+        )
     people.trait[managers[people.rescuing_team]] = "rescuing_manager"
     people.trait[managers[people.coaching_team]] = "coaching_manager"
     return people
@@ -283,7 +290,7 @@ def _plant_ramps(rng: np.random.Generator, people: People, start: int, until: in
         & ((people.left_on == NONE) | (people.left_on > people.hired_on + 400))
     )
     hired = rng.permutation(hired)
-    share = max(1, len(hired) // 6)
+    share = max(1, len(hired) // 4)
     for person in hired[:share]:
         people.trait[person], people.ramp_months[person] = "fast_ramp", FAST_RAMP_MONTHS
     for person in hired[share : 2 * share]:
@@ -360,7 +367,12 @@ def people_frames(people: People, until: int) -> Frames:
         "segment": words(np.where(sells, people.segment[who], NONE), SEGMENTS),
     }
     job_rows = pd.DataFrame(
-        {"known": np.maximum(day, people.hired_on[who]), "user_id": who + people.first_id, "effective_from": day, **attributes}
+        {
+            "known": np.maximum(day, people.hired_on[who]),
+            "user_id": who + people.first_id,
+            "effective_from": day,
+            **attributes,
+        }
     )
     names = _names(people.first_id - 1 + person)
     name_of = names[who]
@@ -369,7 +381,8 @@ def people_frames(people: People, until: int) -> Frames:
             "known": day,
             "user_id": who + people.first_id,
             "name": name_of,
-            "email": pd.Series(name_of).str.lower().str.replace(" ", ".", regex=False).to_numpy(dtype=object) + "@meridian.example",
+            "email": pd.Series(name_of).str.lower().str.replace(" ", ".", regex=False).to_numpy(dtype=object)
+            + "@meridian.example",
             **attributes,
             "hired_on": people.hired_on[who],
             "terminated_on": np.full(len(who), NONE),
@@ -425,6 +438,3 @@ def truth_people(people: People) -> pd.DataFrame:
             "hired_on": people.hired_on[at],
         }
     )
-
-
-__all__ = ["People", "make_people", "people_frames", "said", "truth_people"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Literal
@@ -19,8 +20,8 @@ USER, ACCOUNT, CONTACT, DEAL = "U%06d", "A%06d", "C%07d", "O%07d"
 IDS = {
     **dict.fromkeys(
         (
-            "user_id manager_id owner_id changed_by_id assessed_by_id requested_by_id approver_id requester_id assignee_id "
-            "submitter_id rep_id executive_sponsor_id specialist_id"
+            "user_id manager_id owner_id changed_by_id assessed_by_id requested_by_id approver_id "
+            "requester_id assignee_id submitter_id rep_id executive_sponsor_id specialist_id"
         ).split(),
         USER,
     ),
@@ -65,18 +66,21 @@ class Writer:
         self.connection = duckdb.connect(str(Path(self.scratch.name) / "demo.duckdb"))
         self.connection.execute("set memory_limit = '700MB'")
         self.connection.execute("set threads = 2")
+        self.connection.execute("set enable_progress_bar = false")
         self.connection.execute("set TimeZone = 'UTC'")
         self.made: set[str] = set()
 
     def __enter__(self) -> Writer:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self.connection.close()
         self.scratch.cleanup()
 
     def add(self, name: str, frame: pd.DataFrame, extra: pd.DataFrame | None = None) -> None:
-        """Adds rows of a contract table: of each key, the last version known at each cut. `extra` is written as it is."""
+        """Adds rows of a contract table: of each key, the last version at each cut. `extra` is written as it is."""
         if not len(frame):
             return
         table = self.tables[name]
@@ -113,7 +117,7 @@ class Writer:
                 types[column] = "rate" if not column.endswith("amount") else "decimal"
         self._insert(f"truth_{name}", frame.assign(_slot=0), types)
 
-    def _insert(self, name: str, frame: pd.DataFrame, types: dict[str, str]) -> None:
+    def _insert(self, name: str, frame: pd.DataFrame, types: Mapping[str, str]) -> None:
         columns = {column: kind for column, kind in types.items() if column in frame}
         chosen = ", ".join(f'{_written(column, kind, frame)} as "{column}"' for column, kind in columns.items())
         missing = "".join(f', null::varchar as "{column}"' for column in types if column not in frame)
@@ -159,7 +163,11 @@ class Writer:
         return int(found[0])
 
     def _copy(self, query: str, path: Path) -> None:
-        form = "format parquet" if path.suffix == ".parquet" else "format csv, header true, timestampformat '%Y-%m-%dT%H:%M:%SZ'"
+        form = (
+            "format parquet"
+            if path.suffix == ".parquet"
+            else "format csv, header true, timestampformat '%Y-%m-%dT%H:%M:%SZ'"
+        )
         target = str(path).replace("'", "''")
         self.connection.execute(f"copy ({query}) to '{target}' ({form})")
 
