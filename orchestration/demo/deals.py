@@ -49,8 +49,8 @@ WARM_UP_WEEKS = 26
 # The chance of passing each stage at the norm of everything, by type of deal.
 PASS = np.array(
     [
-        [0.790, 0.775, 0.780, 0.540, 0.630],
-        [0.830, 0.820, 0.820, 0.580, 0.680],
+        [0.790, 0.775, 0.780, 0.535, 0.615],
+        [0.830, 0.820, 0.820, 0.575, 0.665],
         [0.988, 0.988, 0.988, 0.980, 0.985],
     ]
 )
@@ -73,11 +73,11 @@ NOT_HELPED_LOG_ODDS = -0.15
 SKIP_SHARE = 0.04
 REGRESS_SHARE = np.array([0.025, 0.08])
 # New opportunities a week of a settled account executive by segment, and what they are worth in USD.
-HUNTER_RATE = np.array([0.36, 0.275, 0.20, 0.145])
+HUNTER_RATE = np.array([0.335, 0.255, 0.19, 0.135])
 RECURRING_VALUE = np.array([9_000.0, 26_000.0, 70_000.0, 170_000.0])
 ONE_OFF_VALUE = np.array([14_000.0, 46_000.0, 130_000.0, 340_000.0])
-EXPANSION_VALUE = 0.58
-EXPANSION_RATE = 0.0095
+EXPANSION_VALUE = 0.85
+EXPANSION_RATE = 0.0125
 RECURRING_SHARE_NEW = 0.80
 RECURRING_SHARE_LATER = 0.22
 RECURRING_SHARE_EXPANSION = 0.75
@@ -86,7 +86,7 @@ CONTRACTION_SHARE = 0.13
 BASE_DISCOUNT = np.array([0.05, 0.07, 0.10, 0.12])
 ROGUE_REGION = 1
 ROGUE_EXTRA = 0.11
-CUSTOMERS_AT_START = 330
+CUSTOMERS_AT_START = 355
 KEY_TRAITS = ["single_contact", "shrinking", "proactive", "steady"]
 
 
@@ -564,7 +564,7 @@ class Deals:
         shrinking = self.key_trait[self.account[buying]] == KEY_TRAITS.index("shrinking")
         renewed = self.type[buying] == RENEWAL
         less = renewed & (shrinking | (rng.random(len(buying)) < CONTRACTION_SHARE))
-        self._shrink(buying[less], np.where(shrinking[less], 0.80, rng.uniform(0.60, 0.92, int(less.sum()))))
+        self._shrink(buying[less], np.where(shrinking[less], 0.75, rng.uniform(0.60, 0.92, int(less.sum()))))
         self._reprice(buying, at[won])
         self._redate(deal, at // DAY, at)
         category = np.where(won, CLOSED, OMITTED)
@@ -677,6 +677,7 @@ class Deals:
         rate = (
             EXPANSION_RATE * np.exp(0.4 * market.engagement[alive]) * people.activity[person] * people.creation[person]
         )
+        rate = np.where(self.key_trait[alive] == KEY_TRAITS.index("shrinking"), 0.3 * rate, rate)
         more = alive[rng.random(len(alive)) < rate]
         due = alive[(self.term_end[alive] <= monday + 7 * 15) & ~self.renewing[alive]]
         due = due[self.term_end[due] > monday + 14]

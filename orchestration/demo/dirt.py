@@ -91,7 +91,8 @@ class Dirt:
     def bad_deals(self, opportunities: pd.DataFrame, opportunity_base: int) -> pd.DataFrame:
         """Deals that break the contract: each is one row that must end in quarantine."""
         rng = self.rng
-        latest = opportunities.drop_duplicates("opportunity_id", keep="last")
+        latest = opportunities[opportunities["closed_at"].to_numpy() != opportunities["created_at"].to_numpy()]
+        latest = latest.drop_duplicates("opportunity_id", keep="last")
         frames = []
         number = opportunity_base + 19_000
         for kind, column, value in (

@@ -44,7 +44,7 @@ WEAK = {
     "weak_creation": ("creation", 0.50),
     "weak_win_rate_at_solution": ("win_at_solution", -1.6),
     "weak_deal_size": ("size", 0.55),
-    "weak_landing": ("landing", 0.40),
+    "weak_landing": ("landing", 0.25),
 }
 TEMPERS = {"optimist": 1.35, "sandbagger": 0.70, "steady": 1.0}
 RAMP_MONTHS = 3.2
@@ -147,7 +147,10 @@ def make_people(rng: np.random.Generator, division: int, size: float, start: int
     # Planted sellers sit where a settled account executive sits and stay to the end.
     executives = rng.permutation(np.flatnonzero((seat_role == AE) & (np.arange(seats) >= 2)))
     times = 2 if len(executives) >= 40 else 1
-    wanted = [*WEAK] * times + ["expert", "leader"]
+    # An expert where many deals are won, so that it is not one large one.
+    executives = executives[np.argsort(seat_segment[executives] != 1, kind="stable")]
+    executives = np.concatenate([executives[:2], rng.permutation(executives[2:])])
+    wanted = ["expert", "leader"] + [*WEAK] * times
     seat_trait = dict(zip(executives.tolist(), wanted, strict=False))
     farmers = np.flatnonzero(seat_role == AM)
     seat_trait[int(farmers[-1])] = "misfit"
@@ -160,14 +163,14 @@ def make_people(rng: np.random.Generator, division: int, size: float, start: int
     for seat in range(seats):
         hired = start - int(rng.integers(600, 2600))
         stays = seat in seat_trait
-        tenure = rng.exponential(5.0 * 365)
+        tenure = rng.exponential(4.2 * 365)
         left = NONE if stays else int(max(start + 150, start + tenure))
         if seat == promoted_seat:
             left = promoted_on
         rows.append((seat, int(seat_role[seat]), hired, NONE if left > until else left, seat_trait.get(seat, "")))
         while left != NONE and left <= until:
             hired = left + int(rng.integers(20, 60))
-            left = hired + int(max(240, rng.exponential(4.5 * 365)))
+            left = hired + int(max(240, rng.exponential(3.6 * 365)))
             if hired > until:
                 break
             rows.append((seat, int(seat_role[seat]), hired, NONE if left > until else left, ""))
@@ -256,7 +259,7 @@ def make_people(rng: np.random.Generator, division: int, size: float, start: int
         elif name in TEMPERS:
             people.temper[person] = TEMPERS[name]
         elif name == "expert":
-            people.win[person], people.size[person] = 0.35, 1.25
+            people.win[person], people.size[person] = 0.60, 1.40
         elif name == "leader":
             people.win[person] = 0.10
         elif name == "misfit":
