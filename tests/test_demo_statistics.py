@@ -1,7 +1,7 @@
 """What is planted in the demo company can be seen in its raw files, at the size docs/demo.md states.
 
-Measured on seeds that the simulation was not tuned on, from the files a CRM and a finance system would export; the truth
-says only where to look. Each bound is far enough from chance to be seen and from certainty to need care.
+Measured on seeds that the simulation was not tuned on, from the files a CRM and a finance system would export; the
+truth says only where to look. Each bound is far enough from chance to be seen and from certainty to need care.
 """
 
 from __future__ import annotations
@@ -66,9 +66,11 @@ from opportunities o
 join truth_deals t using (opportunity_id)
 join accounts a using (account_id)
 left join (
-    select rate_date, from_currency, rate from fx_rates where rate_type = 'plan' union all select '2000-01-01', 'USD', 1
+    select rate_date, from_currency, rate from fx_rates where rate_type = 'plan' union all select '2000-01-01',
+        'USD', 1
 ) p on p.from_currency = o.currency
-    and p.rate_date = case when o.currency = 'USD' then date '2000-01-01' else date_trunc('year', coalesce(closed_at, timestamp '2026-06-30'))::date end
+    and p.rate_date = case when o.currency = 'USD' then date '2000-01-01' else date_trunc('year',
+        coalesce(closed_at, timestamp '2026-06-30'))::date end
 asof left join (select user_id, effective_from, manager_id, region from user_roles) w
     on w.user_id = o.owner_id and w.effective_from <= coalesce(closed_at, timestamp '2026-06-30')::date
 where not t.is_imported and not o.is_deleted
@@ -102,7 +104,8 @@ def test_forecast_deals_end_as_studies_say(company: duckdb.DuckDBPyConnection) -
         company,
         """
         select
-            avg((stage = 'Closed Won')::int), avg((stage = 'Closed Lost')::int), avg((stage = 'No Decision')::int), count(*)
+            avg((stage = 'Closed Won')::int), avg((stage = 'Closed Lost')::int),
+                avg((stage = 'No Decision')::int), count(*)
         from deals where is_closed and opportunity_type != 'renewal' and opportunity_id in (
             select opportunity_id from opportunity_changes
             where field = 'forecast_category' and new_value in ('best_case', 'commit')
@@ -120,10 +123,12 @@ def test_revenue_is_retained_as_in_a_median_company(company: duckdb.DuckDBPyConn
     grr, nrr = one(
         company,
         """
-        with days as (select unnest([date '2023-06-30', date '2024-06-30', date '2025-06-30', date '2026-06-30']) as day),
+        with days as (select unnest([date '2023-06-30', date '2024-06-30', date '2025-06-30',
+            date '2026-06-30']) as day),
         arr as (
             select d.day, s.customer_id,
-                sum(case when start_date <= day - interval 1 year and end_date > day - interval 1 year then arr * rate end) as was,
+                sum(case when start_date <= day - interval 1 year and end_date > day - interval 1 year
+                    then arr * rate end) as was,
                 coalesce(sum(case when start_date <= day and end_date > day then arr * rate end), 0) as now
             from days d, subscriptions s
             join (
@@ -154,7 +159,8 @@ def test_new_sellers_ramp_in_about_five_months(company: duckdb.DuckDBPyConnectio
         made as (
             select m.*, count(o.opportunity_id) as n
             from months m left join opportunities o
-                on o.owner_id = m.user_id and o.created_at >= m.month - interval 2 month and o.created_at < m.month + interval 1 month
+                on o.owner_id = m.user_id and o.created_at >= m.month - interval 2 month
+                    and o.created_at < m.month + interval 1 month
             group by all
         ),
         norm as (select segment, median(n) as peers from made where is_settled group by all),
@@ -180,7 +186,10 @@ def test_the_company_has_the_size_that_is_promised(company: duckdb.DuckDBPyConne
     assert 100_000 <= rows("activities") <= 140_000
     (paying,) = one(
         company,
-        "select count(distinct customer_id) from subscriptions where start_date <= '2026-06-30' and end_date > '2026-06-30'",
+        """
+        select count(distinct customer_id) from subscriptions
+        where start_date <= '2026-06-30' and end_date > '2026-06-30'
+        """,
     )
     assert 330 <= paying <= 470
     (sellers, managers) = one(
@@ -225,11 +234,13 @@ stage as (
 landing as (
     select who, c.segment, exp(avg(ln(date_diff('day', h.changed_at, o.closed_at) + 3))) as days_to_land
     from chosen c join deals o on o.owner_id = c.user_id
-    join opportunity_changes h on h.opportunity_id = o.opportunity_id and h.field = 'stage' and h.new_value = 'Negotiation'
+    join opportunity_changes h on h.opportunity_id = o.opportunity_id and h.field = 'stage'
+        and h.new_value = 'Negotiation'
     where o.is_closed and opportunity_type != 'renewal' group by all
 ),
 figures as (
-    select time.*, activities / weeks as activity, opened / activities as creation, at_solution, elsewhere, size, days_to_land
+    select time.*, activities / weeks as activity, opened / activities as creation, at_solution, elsewhere,
+        size, days_to_land
     from time join work using (who, segment) join made using (who, segment) join stage using (who, segment)
     join landing using (who, segment)
 )
@@ -288,14 +299,17 @@ def test_one_manager_rescues_and_one_coaches(company: duckdb.DuckDBPyConnection)
             """
             with first_meeting as (
                 select o.opportunity_id, o.manager_id, t.trait,
-                    min(a.occurred_at) as met_at, any_value(o.created_at) as created_at, any_value(o.closed_at) as closed_at
+                    min(a.occurred_at) as met_at, any_value(o.created_at) as created_at,
+                        any_value(o.closed_at) as closed_at
                 from deals o
                 left join truth_people t on t.user_id = o.manager_id
                 left join activities a on a.opportunity_id = o.opportunity_id and a.user_id = o.manager_id
-                where o.stage = 'Closed Won' and o.opportunity_type != 'renewal' and o.closed_at > o.created_at + interval 14 day
+                where o.stage = 'Closed Won' and o.opportunity_type != 'renewal'
+                    and o.closed_at > o.created_at + interval 14 day
                 group by all
             )
-            select coalesce(trait, 'others'), avg((date_diff('second', created_at, met_at) > 0.8 * date_diff('second', created_at, closed_at) and met_at is not null)::int)
+            select coalesce(trait, 'others'), avg((date_diff('second', created_at,
+                met_at) > 0.8 * date_diff('second', created_at, closed_at) and met_at is not null)::int)
             from first_meeting group by all
             """
         ).fetchall()
@@ -335,7 +349,8 @@ def test_forecasters_keep_their_temper(company: duckdb.DuckDBPyConnection) -> No
             )
             select coalesce(trait, 'others'), sum(amount - coalesce(usd, 0)) / sum(coalesce(usd, 0))
             from calls left join booked on owner_id = submitter_id and booked.period_start = calls.period_start
-            where weeks between 6 and 10 and coalesce(trait, 'others') in ('optimist', 'sandbagger', 'steady', 'others')
+            where weeks between 6 and 10 and coalesce(trait, 'others') in ('optimist', 'sandbagger', 'steady',
+                'others')
             group by all
             """
         ).fetchall()
@@ -355,7 +370,8 @@ def test_fast_and_slow_ramps_differ_in_what_they_open_in_the_first_half_year(
             """
             with hired as (
                 select * from sellers
-                where role = 'account_executive' and hired_on >= '2021-01-01' and date_diff('day', hired_on, until_on) > 360
+                where role = 'account_executive' and hired_on >= '2021-01-01' and date_diff('day', hired_on,
+                    until_on) > 360
             ),
             early as (
                 select h.trait, h.segment, count(distinct h.user_id) as sellers, count(o.opportunity_id) as n
@@ -390,7 +406,8 @@ def test_talent_and_a_misfit_show(company: duckdb.DuckDBPyConnection) -> None:
             """
             with rates as (
                 select s.user_id, s.trait, s.segment, s.role,
-                    count(*) filter (stage = 'Closed Won') * exp(avg(ln(usd))) / date_diff('day', s.since_on, s.until_on) as a_day,
+                    count(*) filter (stage = 'Closed Won') * exp(avg(ln(usd))) / date_diff('day', s.since_on,
+                        s.until_on) as a_day,
                     avg((stage = 'Closed Won')::int) filter (is_closed and opportunity_type != 'renewal') as win_rate
                 from sellers s join deals o on o.owner_id = s.user_id
                 where date_diff('day', s.since_on, s.until_on) > 700
@@ -401,7 +418,8 @@ def test_talent_and_a_misfit_show(company: duckdb.DuckDBPyConnection) -> None:
                     (select median(win_rate) from rates r where r.role = rates.role and r.trait is null) as win_rate
                 from rates where trait is null group by all
             )
-            select trait, case when trait = 'expert' then rates.a_day / norm.a_day else rates.win_rate - norm.win_rate end
+            select trait, case when trait = 'expert' then rates.a_day
+                / norm.a_day else rates.win_rate - norm.win_rate end
             from rates join norm using (segment, role) where trait in ('expert', 'misfit')
             """
         ).fetchall()
@@ -428,7 +446,8 @@ def test_specialists_help_or_keep_waiting(company: duckdb.DuckDBPyConnection) ->
             """
             select coalesce(trait, 'others'), avg(date_diff('day', requested_at, assigned_at)), avg(satisfaction),
                 avg((o.stage = 'Closed Won')::int) filter (is_closed)
-            from support_requests r join deals o using (opportunity_id) left join truth_people on user_id = assignee_id
+            from support_requests r join deals o using (opportunity_id) left
+                join truth_people on user_id = assignee_id
             where function = 'technical' group by all
             """
         ).fetchall()
@@ -461,14 +480,16 @@ def test_each_cause_leaves_its_trace(company: duckdb.DuckDBPyConnection) -> None
         """
         with weeks as (
             select o.opportunity_id, cause,
-                date_diff('day', created_at, onset_on) / 7.0 as before, date_diff('day', onset_on, coalesce(closed_on, date '2026-06-30')) / 7.0 as after
+                date_diff('day', created_at, onset_on) / 7.0 as before, date_diff('day', onset_on,
+                    coalesce(closed_on, date '2026-06-30')) / 7.0 as after
             from deals o where cause = 'ghosted'
         )
         select
             (select count(*) from weeks join activities a using (opportunity_id) join deals d using (opportunity_id)
                 where a.direction = 'inbound' and a.occurred_at < d.onset_on) / (select sum(before) from weeks),
             (select count(*) from weeks join activities a using (opportunity_id) join deals d using (opportunity_id)
-                where a.direction = 'inbound' and a.occurred_at > d.onset_on + interval 7 day) / (select sum(after) from weeks),
+                where a.direction = 'inbound' and a.occurred_at > d.onset_on + interval 7 day)
+                    / (select sum(after) from weeks),
             (select count(*) from activities where direction = 'inbound' and opportunity_id is not null)
             / (select sum(date_diff('day', created_at, coalesce(closed_at, timestamp '2026-06-30')) / 7.0) from deals)
         """,
@@ -482,7 +503,8 @@ def test_each_cause_leaves_its_trace(company: duckdb.DuckDBPyConnection) -> None
                 select o.opportunity_id, cause, count(distinct contact_id) as contacts,
                     coalesce(max((c.buying_role = 'economic_buyer')::int), 0) as has_power
                 from deals o left join opportunity_contacts c using (opportunity_id)
-                where opportunity_type != 'renewal' and coalesce(closed_on, date '2026-06-30') > created_at + interval 45 day group by all
+                where opportunity_type != 'renewal' and coalesce(closed_on,
+                    date '2026-06-30') > created_at + interval 45 day group by all
             )
             select coalesce(cause, 'none'), [avg(contacts), avg(has_power)] from n group by all
             """
@@ -517,7 +539,8 @@ def test_each_cause_leaves_its_trace(company: duckdb.DuckDBPyConnection) -> None
             select opportunity_id, min_by(old_value, changed_at)::double as amount from opportunity_changes
             where field = 'amount' group by all
         )
-        select median(d.amount / f.amount) filter (cause = 'value_erosion' and closed_on > onset_on + interval 21 day), median(d.amount / f.amount) filter (cause is null)
+        select median(d.amount / f.amount) filter (cause = 'value_erosion'
+            and closed_on > onset_on + interval 21 day), median(d.amount / f.amount) filter (cause is null)
         from deals d join first f using (opportunity_id)
         """,
     )
@@ -528,7 +551,8 @@ def test_each_cause_leaves_its_trace(company: duckdb.DuckDBPyConnection) -> None
         with owners as (
             select opportunity_id, count(*) as n from opportunity_changes where field = 'owner_id' group by all
         )
-        select avg((coalesce(n, 0) > 0)::int) filter (cause = 'handover'), avg((coalesce(n, 0) > 0)::int) filter (cause is null)
+        select avg((coalesce(n, 0) > 0)::int) filter (cause = 'handover'), avg((coalesce(n,
+            0) > 0)::int) filter (cause is null)
         from deals left join owners using (opportunity_id)
         """,
     )
@@ -538,7 +562,8 @@ def test_each_cause_leaves_its_trace(company: duckdb.DuckDBPyConnection) -> None
         """
         with helped as (select distinct opportunity_id from opportunity_team where team_role = 'specialist')
         select avg((h.opportunity_id is not null)::int) filter (cause = 'no_technical_proof'),
-            avg((h.opportunity_id is not null)::int) filter (cause is null and segment != 'SMB' and stage = 'Closed Won')
+            avg((h.opportunity_id is not null)::int) filter (cause is null and segment != 'SMB'
+                and stage = 'Closed Won')
         from deals d left join helped h using (opportunity_id) where opportunity_type != 'renewal'
         """,
     )
@@ -580,11 +605,13 @@ def test_one_region_discounts_without_authority_at_quarter_end(company: duckdb.D
         for row in company.execute(
             """
             with priced as (
-                select opportunity_id, 1 - sum(quantity * net_unit_price) / sum(quantity * list_unit_price) as discount
+                select opportunity_id, 1 - sum(quantity * net_unit_price)
+                    / sum(quantity * list_unit_price) as discount
                 from opportunity_lines group by all
             ),
             asked as (
-                select opportunity_id, min(requested_at) as asked_at from discount_approvals where status != 'rejected' group by all
+                select opportunity_id, min(requested_at) as asked_at from discount_approvals
+                    where status != 'rejected' group by all
             )
             select if(owner_region = 'EMEA', 'EMEA', 'others'),
                 avg(discount) filter (closed_on >= next_quarter - interval 10 day)
@@ -610,7 +637,8 @@ def test_key_accounts_show_what_was_planted(company: duckdb.DuckDBPyConnection) 
             """
             with touched as (
                 select t.trait, t.account_id,
-                    count(distinct contact_id) filter (occurred_at > '2025-06-30' and (direction = 'inbound' or activity_type = 'meeting')) as contacts,
+                    count(distinct contact_id) filter (occurred_at > '2025-06-30'
+                        and (direction = 'inbound' or activity_type = 'meeting')) as contacts,
                     count(*) filter (purpose = 'value_review' and direction = 'outbound') as ours,
                     count(*) filter (purpose = 'value_review') as reviews
                 from truth_accounts t left join activities a using (account_id) group by all
@@ -652,7 +680,8 @@ def test_every_break_between_crm_and_finance_is_in_the_files(company: duckdb.Duc
     wrong = company.execute(
         """
         with billed as (
-            select crm_opportunity_id as opportunity_id, count(*) as n, sum(amount) as amount, min(invoice_date) as first_on,
+            select crm_opportunity_id as opportunity_id, count(*) as n, sum(amount) as amount,
+                min(invoice_date) as first_on,
                 any_value(currency) as currency
             from invoices where status != 'void' and crm_opportunity_id is not null group by all
         ),
@@ -667,7 +696,8 @@ def test_every_break_between_crm_and_finance_is_in_the_files(company: duckdb.Duc
         left join opportunities o on o.opportunity_id = b.opportunity_id
         left join invoices i on i.invoice_id = b.invoice_id
         where not coalesce(case b.status
-            when 'amount_mismatch' then abs(billed.amount - o.amount) > 0.01 * o.amount and billed.amount = round(b.finance_amount, 2)
+            when 'amount_mismatch' then abs(billed.amount - o.amount) > 0.01 * o.amount
+                and billed.amount = round(b.finance_amount, 2)
             when 'timing_difference' then date_trunc('quarter', billed.first_on) > date_trunc('quarter', o.closed_at)
             when 'currency_difference' then billed.currency != o.currency
             when 'missing_in_finance' then billed.n is null
@@ -698,7 +728,10 @@ def test_dirt_is_in_the_files_and_on_the_list(company: duckdb.DuckDBPyConnection
         "reparented_account",
     }
     measured = {
-        "orphan_id": "select count(*) from activities anti join opportunities using (opportunity_id) where opportunity_id is not null",
+        "orphan_id": """
+            select count(*) from activities anti join opportunities using (opportunity_id)
+            where opportunity_id is not null
+        """,
         "unknown_stage": "select count(*) from opportunities where stage = 'Verbal OK'",
         "wrong_currency": "select count(*) from opportunities where currency = 'EURO'",
         "percent_as_0_100": "select count(*) from opportunities where probability > 1",

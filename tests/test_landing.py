@@ -344,3 +344,24 @@ def test_an_extract_header_that_cannot_be_understood_says_how_to_write_it(settin
     (directory / "extract.json").write_text('{"extracted_at": "yesterday"}')
     with pytest.raises(SourceError, match="write it as"):
         land(settings, "extract", directory)
+
+
+def test_an_extract_of_changes_may_lack_a_required_file_but_only_when_it_was_there_before(
+    settings: Settings, tmp_path: Path
+) -> None:
+    first = write_extract(tmp_path / "first", mode="changes", extracted_at="2026-03-01T06:00:00Z", crm_users=None)
+    batch = land(settings, "extract", first)
+    assert batch is not None
+    assert ["is required but is not there" in finding.reason for finding in findings(settings, batch)] == [True]
+    load(settings, write_extract(tmp_path / "second", extracted_at="2026-03-02T06:00:00Z"))
+    third = write_extract(
+        tmp_path / "third",
+        mode="changes",
+        extracted_at="2026-03-03T06:00:00Z",
+        crm_users=None,
+        crm_accounts=None,
+        crm_opportunities=f"{OPPORTUNITY_HEADER}\n{GOOD}\n",
+    )
+    batch, found = load(settings, third)
+    assert found == []
+    assert counts(batch)["accepted"] == 1

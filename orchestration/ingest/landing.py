@@ -125,7 +125,13 @@ def land(settings: Settings, source_name: str, directory: Path) -> Batch | None:
         for table, path in files.items()
         if _last_seen(history, table) != (checksums[table], source.fingerprint)
     }
-    missing = [table for table in source.tables if table.is_required and table.name not in files]
+    # A day on which nothing changed in a file sends none of it.
+    is_full = header.get("mode", "full") == "full"
+    missing = [
+        table
+        for table in source.tables
+        if table.is_required and table.name not in files and (is_full or not _last_seen(history, table.name))
+    ]
     newest = history[-1].extracted_at if history else None
     stated = header.get("extracted_at")
     if not changed and not missing and (stated is None or stated == newest):

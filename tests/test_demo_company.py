@@ -1,0 +1,181 @@
+"""The demo company is the same for the same arguments, whatever the machine, and however its history arrives."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import subprocess
+import sys
+from datetime import date, timedelta
+from pathlib import Path
+
+import duckdb
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from orchestration.demo.company import write_demo
+from orchestration.errors import UsageError
+from orchestration.ingest.contract import load_source
+from orchestration.ingest.landing import accept, land
+from orchestration.settings import PROJECT_ROOT, Settings
+from tests.conftest import DEMO_AS_OF, Run, published
+
+SMALL = 0.1
+DAYS = 60
+WRITE = """
+import sys
+from datetime import date
+from pathlib import Path
+from orchestration.demo.company import write_demo
+write_demo(Path(sys.argv[1]), scale=0.3, seed=11, file_format=sys.argv[2])
+"""
+
+
+def digests(directory: Path) -> dict[str, str]:
+    files = sorted(path for path in directory.rglob("*") if path.is_file())
+    return {str(path.relative_to(directory)): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
+
+
+@pytest.mark.parametrize("file_format", ["csv", "parquet"])
+def test_the_same_arguments_give_the_same_bytes_on_another_kind_of_processor(tmp_path: Path, file_format: str) -> None:
+    """The second process has other vector instructions, another hash seed, another time zone and one core."""
+    kinds: list[dict[str, str]] = [
+        {},
+        {
+            "NPY_DISABLE_CPU_FEATURES": "AVX512F AVX512CD AVX512_SKX AVX512_CLX AVX512_CNL AVX512_ICL AVX2 FMA3",
+            "PYTHONHASHSEED": "12345",
+            "TZ": "Asia/Tokyo",
+            "OMP_NUM_THREADS": "1",
+            "LC_ALL": "C",
+        },
+    ]
+    made = []
+    for place, environment in enumerate(kinds):
+        directory = tmp_path / f"machine{place}"
+        # Not every processor has every one of the features named: numpy warns about those it has not.
+        command = [sys.executable, "-W", "ignore", "-c", WRITE, str(directory), file_format]
+        if place:
+            command = ["taskset", "-c", str(min(os.sched_getaffinity(0))), *command]
+        subprocess.run(command, check=True, env={**os.environ, **environment}, cwd=PROJECT_ROOT, timeout=120)
+        made.append(digests(directory))
+    assert len(made[0]) == 26 + 1 + 6
+    assert made[0] == made[1]
+
+
+def test_another_seed_or_last_day_is_another_company(tmp_path: Path) -> None:
+    write_demo(tmp_path / "a", scale=SMALL, seed=1)
+    write_demo(tmp_path / "b", scale=SMALL, seed=2)
+    write_demo(tmp_path / "c", scale=SMALL, seed=1, until=date(2026, 6, 29))
+    first, second, third = (digests(tmp_path / name) for name in "abc")
+    same = {name for name in first if first[name] == second[name]}
+    assert same == {"extract.json", "crm/products.csv"}
+    assert first["crm/opportunities.csv"] != third["crm/opportunities.csv"]
+
+
+def test_every_entity_of_the_contract_has_rows_and_every_column_a_value(tmp_path: Path) -> None:
+    write_demo(tmp_path, scale=SMALL)
+    never_known = {
+        ("contacts", "email"),
+        ("qualifications", "evidence_activity_id"),
+        ("coaching_sessions", "opportunity_id"),
+    }
+    for table in load_source("extract").tables:
+        relation = duckdb.sql(f"from read_csv('{tmp_path / table.file}.csv', all_varchar = true)")
+        assert relation.columns == [column.name for column in table.columns]
+        counts = duckdb.sql(
+            "select " + ", ".join(f'count("{column.name}")' for column in table.columns) + " from relation"
+        ).fetchall()[0]
+        for column, count in zip(table.columns, counts, strict=True):
+            assert count > 0 or (table.name, column.name) in never_known, f"{table.name}.{column.name} is always empty"
+
+
+def test_a_company_that_cannot_be_made_is_refused_in_a_sentence(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="scale 0.01 cannot be made: choose one between 0.1 and 1000"):
+        write_demo(tmp_path, scale=0.01)
+    with pytest.raises(UsageError, match="of the 1825 days before 2026-06-30"):
+        write_demo(tmp_path, scale=SMALL, extracts_on=[date(2010, 1, 1)])
+    assert list(tmp_path.iterdir()) == []
+
+
+# ---- however its history arrives
+
+
+def load_every(home: Path, directory: Path) -> Settings:
+    """Lands the extracts of a directory in order of day and lets each in without asking the gate."""
+    to = Settings(home=home, _env_file=None)
+    for folder in sorted(path for path in directory.iterdir() if path.name != "truth"):
+        land(to, "extract", folder)
+        accept(to, "extract")
+    return to
+
+
+def state(of: Settings) -> dict[str, list[tuple[object, ...]]]:
+    """Every entity's rows as the raw zone knows them in the end: the last version of each key."""
+    rows: dict[str, list[tuple[object, ...]]] = {}
+    for table in load_source("extract").tables:
+        keys = ", ".join(f'"{key}"' for key in table.keys)
+        columns = ", ".join(f'"{column.name}"' for column in table.columns)
+        files = str(of.raw / "extract" / "*" / f"{table.name}.parquet")
+        rows[table.name] = duckdb.execute(
+            f"""
+            select {columns}, _operation from read_parquet(?, union_by_name = true)
+            qualify row_number() over (partition by {keys} order by _extracted_at desc, _batch_id desc) = 1
+            order by all
+            """,
+            [files],
+        ).fetchall()
+    return rows
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory, demo_extract: Path) -> dict[str, list[tuple[object, ...]]]:
+    to = Settings(home=tmp_path_factory.mktemp("whole") / "home", _env_file=None)
+    land(to, "extract", demo_extract)
+    accept(to, "extract")
+    return state(to)
+
+
+@settings(max_examples=8, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(back=st.sets(st.integers(min_value=1, max_value=1_700), min_size=1, max_size=5))
+def test_whatever_days_extracts_were_made_on_the_end_is_the_same(
+    tmp_path_factory: pytest.TempPathFactory, whole: dict[str, list[tuple[object, ...]]], back: set[int]
+) -> None:
+    folder = tmp_path_factory.mktemp("cuts")
+    days = [DEMO_AS_OF - timedelta(days=count) for count in back]
+    write_demo(folder / "extracts", scale=SMALL, until=DEMO_AS_OF, extracts_on=days)
+    assert len(list((folder / "extracts").iterdir())) == len(days) + 2
+    arrived = state(load_every(folder / "home", folder / "extracts"))
+    for name, rows in whole.items():
+        assert arrived[name] == rows, name
+
+
+@pytest.fixture(scope="module")
+def day_by_day(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    folder = tmp_path_factory.mktemp("daily")
+    days = [DEMO_AS_OF - timedelta(days=count) for count in range(1, DAYS + 1)]
+    write_demo(folder / "extracts", scale=SMALL, until=DEMO_AS_OF, extracts_on=days)
+    to = load_every(folder / "home", folder / "extracts")
+    return published(to.home, folder / "extracts" / DEMO_AS_OF.isoformat())
+
+
+def test_sixty_days_one_by_one_publish_what_one_full_load_publishes(day_by_day: Run, demo_run: Run) -> None:
+    with duckdb.connect(str(day_by_day.database), read_only=True) as connection:
+        (batches,) = connection.execute(
+            "select count(distinct _batch_id) from read_parquet(?, union_by_name = true)",
+            [str(day_by_day.home / "raw" / "extract" / "*" / "activities.parquet")],
+        ).fetchone() or (0,)
+        assert batches > 40
+        connection.execute(f"attach '{demo_run.database.resolve()}' as whole (read_only)")
+        tables = connection.execute(
+            "select table_schema, table_name from information_schema.tables where table_catalog = 'whole' order by all"
+        ).fetchall()
+        assert len(tables) >= 13
+        for schema, table in tables:
+            (here, there, alone) = connection.execute(
+                f"""
+                select (select count(*) from {schema}.{table}), (select count(*) from whole.{schema}.{table}),
+                    (select count(*) from (from {schema}.{table} except all from whole.{schema}.{table}))
+                """
+            ).fetchone() or (None, None, None)
+            assert (here, alone) == (there, 0), f"{schema}.{table}"
