@@ -109,6 +109,10 @@ class Settings(BaseSettings):
         return self.home / "dbt"
 
     @cached_property
+    def dbt_lock(self) -> Path:
+        return self.dbt_home / "dbt.lock"
+
+    @cached_property
     def manifest(self) -> Path:
         """dbt's manifest the Dagster assets are read from."""
         return self.dbt_home / "manifest.json"

@@ -68,8 +68,8 @@ defs = Definitions(
         "dbt": DbtCliResource(
             project_dir=str(DBT_PROJECT),
             profiles_dir=str(DBT_PROJECT),
-            # The dbt of this environment, whatever the PATH says.
-            dbt_executable=str(Path(sys.executable).with_name("dbt")),
+            # The dbt of this environment, whatever the PATH says, bound to the run that starts it.
+            dbt_executable=str(Path(sys.executable).with_name("sightline-dbt")),
         ),
     }
 )

@@ -11,7 +11,8 @@ from orchestration.defs.resources import Run, told_to_dagster
 from orchestration.ingest.landing import newest_extract
 from orchestration.publish.candidate import Build, write_build
 from orchestration.settings import load_settings
-from orchestration.warehouse.dbt import build_arguments, ensure_manifest, failures, wait_for_warehouse
+from orchestration.warehouse.dbt import build_arguments, ensure_manifest, failures
+from orchestration.warehouse.dbt_process import RUN_PROCESS
 
 
 @dbt_assets(manifest=ensure_manifest(load_settings()), name="dbt_build")
@@ -28,11 +29,10 @@ def dbt_build(context: AssetExecutionContext, dbt: DbtCliResource, run: Run) -> 
     )
     for folder in (settings.warehouse.parent, settings.spark_warehouse):
         folder.mkdir(parents=True, exist_ok=True)
-    with told_to_dagster():
-        wait_for_warehouse(settings)
     target_path = settings.dbt_home / "target"
     (target_path / "run_results.json").unlink(missing_ok=True)
     os.environ["SIGHTLINE_TARGET"] = settings.target
+    os.environ[RUN_PROCESS] = str(os.getpid())
     invocation = dbt.cli(
         build_arguments(build, run.full_refresh), context=context, target_path=target_path, raise_on_error=False
     )

@@ -7,7 +7,6 @@ import json
 import os
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 from orchestration.errors import SourceError
@@ -40,25 +39,6 @@ def ensure_manifest(settings: Settings) -> Path:
     os.replace(target / "manifest.json", settings.manifest)
     stamp.write_text(digest.hexdigest())
     return settings.manifest
-
-
-def wait_for_warehouse(settings: Settings, seconds: float = 120) -> None:
-    """Waits until nobody writes to the warehouse: a run that was killed may leave its dbt finishing a statement.
-
-    Raises:
-        SourceError: it is still held after that time.
-    """
-    import duckdb
-
-    until = time.monotonic() + seconds
-    while True:
-        try:
-            duckdb.connect(str(settings.warehouse)).close()
-            return
-        except duckdb.IOException as error:
-            if "lock" not in str(error).lower() or time.monotonic() > until:
-                raise SourceError(f"{settings.warehouse} cannot be opened ({str(error).splitlines()[0]}).") from None
-            time.sleep(1)
 
 
 def build_arguments(build: Build, full_refresh: bool) -> list[str]:
