@@ -1,12 +1,9 @@
-{# One row per key of a contract entity over all sources of the run: the newest version known at the end of the as-of date.
-   A deleted row keeps its last values and says so in `_is_deleted`. An entity no source delivers is a typed relation without rows. #}
-{% macro known_rows(entity) -%}
-    {%- set keys = [] -%}
+{# Every version of the rows of a contract entity over all sources of the run that was known at the end of the as-of date.
+   An entity no source delivers is a typed relation without rows. `with_backfill` adds what the first load tells of the days after
+   the as-of date: it says what a field was before. #}
+{% macro known_versions(entity, with_backfill=false) -%}
     {%- if execute -%}
-        {%- set contract = graph.sources.values() | selectattr('source_name', 'equalto', 'extract') | selectattr('name', 'equalto', entity) | first -%}
-        {%- for column in contract.columns.values() if column.config.meta.get('is') == 'key' -%}
-            {%- do keys.append(column.name) -%}
-        {%- endfor -%}
+        {%- set contract = contract_of(entity) -%}
         {%- set columns = contract.columns.values() | map(attribute='name') | list -%}
     {%- endif -%}
     {%- set staged = [] -%}
@@ -15,8 +12,6 @@
     {%- endfor -%}
     {#- ref() must be seen while dbt parses; without a source of this run the extract's own shape gives the types. -#}
     {%- set shape = ref('stg_extract__' ~ entity) -%}
-
-with versions as (
     {%- for relation in (staged or [shape]) %}
     {%- set delivered = adapter.get_columns_in_relation(relation) | map(attribute='name') | list if execute else [] %}
     select
@@ -26,11 +21,33 @@ with versions as (
         _source,
         _batch_id,
         _operation,
+        _extracted_at,
         _known_at
     from {{ relation }}
-    where cast(_known_at as date) <= {{ as_of_date() }}{{ ' and false' if not staged }}
+    where (cast(_known_at as date) <= {{ as_of_date() }}{{ ' or _known_at < _extracted_at' if with_backfill }}){{ ' and false' if not staged }}
     {{ 'union all' if not loop.last }}
     {%- endfor %}
+{%- endmacro %}
+
+{# An entity as the extract contract declares it. #}
+{% macro contract_of(entity) -%}
+    {{ return(graph.sources.values() | selectattr('source_name', 'equalto', 'extract') | selectattr('name', 'equalto', entity) | first) }}
+{%- endmacro %}
+
+{# One row per key of a contract entity over all sources of the run: the newest version known at the end of the as-of date.
+   A deleted row keeps its last values and says so in `_is_deleted`. #}
+{% macro known_rows(entity) -%}
+    {%- set keys = [] -%}
+    {%- if execute -%}
+        {%- set contract = contract_of(entity) -%}
+        {%- for column in contract.columns.values() if column.config.meta.get('is') == 'key' -%}
+            {%- do keys.append(column.name) -%}
+        {%- endfor -%}
+        {%- set columns = contract.columns.values() | map(attribute='name') | list -%}
+    {%- endif -%}
+
+with versions as (
+    {{- known_versions(entity) }}
 ),
 
 latest as (

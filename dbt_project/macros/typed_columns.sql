@@ -16,6 +16,7 @@
     '{{ source_name }}' as _source,
     _batch_id,
     _operation,
+    cast(_extracted_at as timestamp) as _extracted_at,
     cast(_known_at as timestamp) as _known_at
 {%- endmacro %}
 

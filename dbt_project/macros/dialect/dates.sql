@@ -42,3 +42,17 @@
         isodow({{ day }})
     {%- endif -%}
 {%- endmacro %}
+
+{# The first moment after a day. #}
+{% macro end_of_day(day) -%}
+    cast({{ add_days(day, 1) }} as timestamp)
+{%- endmacro %}
+
+{# Seconds from `earlier` to `later`, both points in time. #}
+{% macro second_count(earlier, later) -%}
+    {%- if target.type == 'spark' -%}
+        (unix_micros({{ later }}) - unix_micros({{ earlier }})) / 1000000
+    {%- else -%}
+        (epoch_us({{ later }}) - epoch_us({{ earlier }})) / 1000000
+    {%- endif -%}
+{%- endmacro %}

@@ -5,8 +5,8 @@
     'accounts': ('cast(created_at as date)', none, 'core.accounts, key_accounts.concentration'),
     'contacts': ('cast(null as date)', none, none),
     'products': ('cast(null as date)', none, 'core.products, pricing.price_realization'),
-    'opportunities': ('cast(created_at as date)', 'opportunity_id', 'core.opportunities, funnel.win_rates, funnel.pipeline_snapshots, funnel.pipeline_coverage'),
-    'opportunity_changes': ('cast(changed_at as date)', 'opportunity_id', 'core.opportunities'),
+    'opportunities': ('cast(created_at as date)', 'opportunity_id', 'core.opportunities, funnel.win_rates, funnel.pipeline_snapshots, funnel.pipeline_movements, funnel.pipeline_coverage, funnel.sales_velocity'),
+    'opportunity_changes': ('cast(changed_at as date)', 'opportunity_id', 'core.opportunities, funnel.opportunity_history, funnel.stage_visits, funnel.pipeline_snapshots, funnel.pipeline_movements, funnel.stage_conversion'),
     'opportunity_team': ('cast(joined_at as date)', 'opportunity_id', 'core.opportunities'),
     'opportunity_contacts': ('cast(added_at as date)', 'opportunity_id', 'core.opportunities'),
     'opportunity_lines': ('cast(null as date)', 'opportunity_id', 'core.opportunities, pricing.price_realization'),
@@ -54,6 +54,18 @@ counted as (
     {%- endfor %}
 ),
 
+-- What the rule of docs/opportunity-history.md had to settle.
+settled as (
+    select
+        count(case when is_doubled then 1 end) as doubled_count,
+        count(case when is_unreadable then 1 end) as unreadable_count,
+        count(case when is_late then 1 end) as late_count,
+        count(case when is_same_second then 1 end) as same_second_count,
+        count(case when is_contradicting then 1 end) as contradicting_count
+    from {{ ref('int_opportunity_events') }}
+    where not is_after
+),
+
 final as (
     select
         counted.entity,
@@ -61,12 +73,16 @@ final as (
         case when counted.row_count + counted.deleted_count = 0 then 'not delivered: what stands on it is not known' end as note,
         counted.row_count,
         counted.deleted_count,
+        {%- for count in ('doubled', 'unreadable', 'late', 'same_second', 'contradicting') %}
+        case when counted.entity = 'opportunity_changes' then settled.{{ count }}_count end as {{ count }}_count,
+        {%- endfor %}
         cast(counted.deal_count as double) / nullif((select count(*) from deals), 0) as opportunity_share,
         counted.row_count + counted.deleted_count > 0 as is_delivered,
         counted.first_event_on,
         counted.last_event_on,
         {{ as_of_date() }} as as_of_date
     from counted
+    cross join settled
 )
 
 select * from final

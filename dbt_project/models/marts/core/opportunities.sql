@@ -50,23 +50,59 @@ delivered as (
         (select count(*) from {{ ref('int_opportunity_team_known') }}) > 0 as has_team
 ),
 
+-- Where the deal stood on the as-of date; a deal of unknown creation has no history and is told by its row.
+states as (
+    select * from {{ ref('int_opportunity_history') }}
+    where valid_to is null
+),
+
+current_states as (
+    select
+        known.opportunity_id,
+        known.account_id,
+        known.name,
+        known.opportunity_type,
+        known.probability,
+        known.created_at,
+        known.closed_at,
+        known.lead_source,
+        known.loss_reason,
+        known.competitor,
+        known.product_id,
+        known._is_deleted,
+        known.stage as row_stage,
+        case when states.opportunity_id is null then known.stage else states.stage end as stage,
+        case when states.opportunity_id is null then known.forecast_category else states.forecast_category end as forecast_category,
+        case when states.opportunity_id is null then known.amount else states.amount end as amount,
+        case when states.opportunity_id is null then known.currency else states.currency end as currency,
+        case when states.opportunity_id is null then known.owner_id else states.owner_id end as owner_id,
+        case when states.opportunity_id is null then known.close_date else states.close_date end as close_date,
+        cast(states.valid_from as date) as state_since
+    from known
+    left join states on known.opportunity_id = states.opportunity_id
+),
+
 staged as (
     select
-        known.*,
+        current_states.*,
         stages.is_won as stage_is_won,
         stages.is_lost as stage_is_lost,
         stages.is_no_decision as stage_is_no_decision,
-        cast(known.created_at as date) as created_on,
-        case when not stages.is_open then coalesce(cast(known.closed_at as date), known.close_date) end as stated_closed_on
-    from known
-    left join stages on known.stage = stages.stage
+        cast(current_states.created_at as date) as created_on,
+        case
+            when not stages.is_open then coalesce(cast(current_states.closed_at as date), current_states.close_date, state_since)
+        end as stated_closed_on,
+        coalesce(not row_stages.is_open, false) as row_is_closed
+    from current_states
+    left join stages on current_states.stage = stages.stage
+    left join stages as row_stages on current_states.row_stage = row_stages.stage
 ),
 
 -- What the deal says about days after the as-of date was not known on it.
 masked as (
     select
         staged.*,
-        coalesce(stated_closed_on > {{ as_of_date() }}, false) as is_closed_later,
+        row_is_closed and (stated_closed_on is null or stated_closed_on > {{ as_of_date() }}) as is_closed_later,
         case when stated_closed_on <= {{ as_of_date() }} then stated_closed_on end as closed_on,
         coalesce(
             case when stated_closed_on <= {{ as_of_date() }} then stated_closed_on end,
@@ -228,6 +264,7 @@ final as (
         rated.created_on,
         rated.close_date,
         rated.closed_on,
+        rated.rate_date,
         {{ as_of_date() }} as as_of_date
     from rated
     cross join delivered

@@ -1,5 +1,8 @@
 {#- How many periods before and after the current one are told. #}
 {%- set reach = {'month': 4, 'quarter': 4, 'year': 1} %}
+{#- How many earlier periods required coverage is learnt from at the most, and at the least. #}
+{%- set lookback = {'month': 12, 'quarter': 8, 'year': 4} %}
+{%- set enough = 4 %}
 with deals as (
     select * from {{ ref('opportunities') }}
     where not is_deleted
@@ -270,9 +273,116 @@ quota_totals as (
     group by scope_type, scope_id, period_type, period_start
 ),
 
+-- At the same day of earlier periods: what was open for the period, and what was still booked in it.
+looks as (
+    select
+        periods.period_type,
+        periods.period_start,
+        past.period_start as past_start,
+        past.period_end as past_end,
+        least(
+            {{ add_days('past.period_start', day_count('periods.period_start', as_of_date())) }}, past.period_end
+        ) as look_day
+    from periods
+    inner join numbered_periods as past
+        on periods.period_type = past.period_type
+        and past.period_end < {{ as_of_date() }}
+    inner join numbered_periods as this on periods.period_type = this.period_type and this.is_current
+    where
+        periods.period_end >= {{ as_of_date() }}
+        and this.number - past.number <= case periods.period_type
+            {%- for period, count in lookback.items() %}
+            when '{{ period }}' then {{ count }}
+            {%- endfor %}
+        end
+),
+
+stretches as (
+    select * from {{ ref('int_opportunity_stretches') }}
+    where is_in_pipeline
+),
+
+pipeline_then as (
+    select
+        looks.period_type,
+        looks.period_start,
+        looks.past_start,
+        stretches.owner_id,
+        stretches.region,
+        stretches.segment,
+        coalesce(stretches.amount, 0) as open_amount,
+        0 as booked_amount
+    from looks
+    inner join stretches
+        on stretches.close_date between greatest(looks.past_start, looks.look_day) and looks.past_end
+        and stretches.valid_from < {{ end_of_day('looks.look_day') }}
+        and (stretches.valid_to is null or stretches.valid_to >= {{ end_of_day('looks.look_day') }})
+    union all
+    select
+        looks.period_type,
+        looks.period_start,
+        looks.past_start,
+        deals.owner_id,
+        deals.region,
+        deals.segment,
+        0 as open_amount,
+        coalesce(deals.amount, 0) as booked_amount
+    from looks
+    inner join deals
+        on deals.is_won
+        and deals.closed_on between looks.past_start and looks.past_end
+        and deals.closed_on > looks.look_day
+),
+
+scoped_then as (
+    {%- for scope, member in {'company': "'company'", 'region': 'region', 'segment': 'segment', 'seller': 'owner_id'}.items() %}
+    select '{{ scope }}' as scope_type, {{ member }} as scope_id, pipeline_then.* from pipeline_then
+    where {{ member }} is not null
+    union all
+    {%- endfor %}
+    select 'manager' as scope_type, reporting_lines.manager_id as scope_id, pipeline_then.*
+    from pipeline_then
+    inner join reporting_lines on pipeline_then.owner_id = reporting_lines.rep_id
+),
+
+past_coverage as (
+    select
+        scope_type,
+        scope_id,
+        period_type,
+        period_start,
+        past_start,
+        cast(sum(open_amount) as double) / nullif(cast(sum(booked_amount) as double), 0) as coverage
+    from scoped_then
+    group by scope_type, scope_id, period_type, period_start, past_start
+),
+
+learnt as (
+    select
+        scope_type,
+        scope_id,
+        period_type,
+        period_start,
+        percentile_cont(0.5) within group (order by coverage) as required_coverage,
+        count(coverage) as n
+    from past_coverage
+    where coverage is not null
+    group by scope_type, scope_id, period_type, period_start
+),
+
 joined as (
     select
         cells.*,
+        case when learnt.n >= {{ enough }} then learnt.required_coverage when of_company.n >= {{ enough }} then of_company.required_coverage end
+            as required_coverage,
+        case when learnt.n >= {{ enough }} then learnt.n when of_company.n >= {{ enough }} then of_company.n else coalesce(learnt.n, 0) end
+            as required_coverage_n,
+        case
+            when cells.period_end < {{ as_of_date() }} then null
+            when learnt.n >= {{ enough }} then cells.scope_type
+            when of_company.n >= {{ enough }} then 'company'
+            else 'not enough periods'
+        end as required_coverage_level,
         coalesce(finance.amount, quota_totals.amount) as target,
         case
             when finance.amount is not null then 'finance_target'
@@ -294,6 +404,15 @@ joined as (
         and cells.period_type = {{ part }}.period_type
         and cells.period_start = {{ part }}.period_start
     {%- endfor %}
+    left join learnt
+        on cells.scope_type = learnt.scope_type
+        and cells.scope_id = learnt.scope_id
+        and cells.period_type = learnt.period_type
+        and cells.period_start = learnt.period_start
+    left join learnt as of_company
+        on of_company.scope_type = 'company'
+        and cells.period_type = of_company.period_type
+        and cells.period_start = of_company.period_start
     left join period_plans as finance
         on finance.target_source = 'finance_target'
         and cells.scope_type = finance.scope_type
@@ -314,6 +433,7 @@ final as (
             when booked is null or open_pipeline is null then 'amounts not known'
             when target <= booked then 'target met'
         end as reason,
+        required_coverage_level,
         cast(target as decimal(18, 4)) as target,
         cast(booked as decimal(18, 4)) as booked,
         won_count,
@@ -323,7 +443,8 @@ final as (
         cast(pipeline_created as decimal(18, 4)) as pipeline_created,
         created_count,
         case when target > booked then cast(open_pipeline as double) / cast(target - booked as double) end as coverage_to_go,
-        cast(null as double) as required_coverage,
+        required_coverage,
+        required_coverage_n,
         period_start,
         period_end,
         {{ as_of_date() }} as as_of_date

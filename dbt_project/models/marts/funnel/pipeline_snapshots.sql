@@ -1,6 +1,6 @@
-with deals as (
-    select * from {{ ref('opportunities') }}
-    where not is_deleted and created_on is not null
+with stretches as (
+    select * from {{ ref('int_opportunity_stretches') }}
+    where is_in_pipeline
 ),
 
 calendar as (
@@ -15,6 +15,7 @@ today as (
 snapshot_dates as (
     select
         calendar.day as snapshot_date,
+        {{ end_of_day('calendar.day') }} as day_end,
         calendar.day = calendar.week_end as is_week_end,
         calendar.day = calendar.month_end as is_month_end,
         calendar.day = calendar.quarter_end as is_quarter_end
@@ -32,26 +33,27 @@ snapshot_dates as (
 final as (
     select
         snapshot_dates.snapshot_date,
-        deals.opportunity_id,
-        deals.owner_id,
-        deals.manager_id,
-        deals.region,
-        deals.segment,
-        deals.opportunity_type,
-        deals.product_id,
-        case when deals.is_open then deals.stage end as stage,
-        deals.amount,
-        deals.list_amount,
-        cast({{ day_count('deals.created_on', 'snapshot_dates.snapshot_date') }} as bigint) as age_days,
+        stretches.opportunity_id,
+        stretches.owner_id,
+        stretches.manager_id,
+        stretches.region,
+        stretches.segment,
+        stretches.opportunity_type,
+        stretches.product_id,
+        stretches.stage,
+        stretches.forecast_category,
+        stretches.amount,
+        stretches.list_amount,
+        cast({{ day_count('stretches.created_on', 'snapshot_dates.snapshot_date') }} as bigint) as age_days,
         snapshot_dates.is_week_end,
         snapshot_dates.is_month_end,
         snapshot_dates.is_quarter_end,
-        case when deals.is_open then deals.close_date end as close_date,
-        deals.as_of_date
+        stretches.close_date,
+        {{ as_of_date() }} as as_of_date
     from snapshot_dates
-    inner join deals
-        on snapshot_dates.snapshot_date >= deals.created_on
-        and (deals.closed_on is null or deals.closed_on > snapshot_dates.snapshot_date)
+    inner join stretches
+        on stretches.valid_from < snapshot_dates.day_end
+        and (stretches.valid_to is null or stretches.valid_to >= snapshot_dates.day_end)
 )
 
 select * from final

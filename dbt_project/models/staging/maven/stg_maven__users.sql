@@ -20,10 +20,11 @@ managers as (
         _source,
         _batch_id,
         _operation,
+        _extracted_at,
         _known_at
     from sellers
     where manager_id is not null
-    group by manager_id, _source, _batch_id, _operation, _known_at
+    group by manager_id, _source, _batch_id, _operation, _extracted_at, _known_at
 )
 
 select * from sellers
