@@ -131,7 +131,13 @@ def demo_release(demo_run: Run) -> Path:
 @pytest.fixture(scope="session")
 def demo_release_past(demo_run: Run, demo_release: Path, demo_extract: Path) -> Path:
     """The same company told as of a past day, from the same raw zone."""
-    return published(demo_run.home, demo_extract, as_of=DEMO_PAST).database.resolve()
+    from orchestration.publish.releases import roll_back
+    from orchestration.settings import load_settings
+
+    past = published(demo_run.home, demo_extract, as_of=DEMO_PAST).database.resolve()
+    # Whoever asks for the demo company after this gets that of today again.
+    roll_back(load_settings(home=demo_run.home), demo_release.parent.name)
+    return past
 
 
 @pytest.fixture

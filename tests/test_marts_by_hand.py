@@ -241,7 +241,8 @@ def test_told_for_a_past_day_a_deal_that_closed_later_is_open(run: Run) -> None:
         ("l1", "Closed Lost", False, False, False, 20, 0),
         # n1, w2 and w3 closed later: open, and their stage then is not known.
         ("n1", None, True, False, True, None, 0),
-        ("p1", "Proposal", True, False, True, None, 1),
+        # p1 came to Proposal in March: c7 says from where.
+        ("p1", "Discovery", True, False, True, None, 1),
         ("p3", "Discovery", True, False, True, None, 0),
         ("w1", "Closed Won", False, True, False, 30, 0),
         ("w2", None, True, False, True, None, 0),

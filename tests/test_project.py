@@ -128,7 +128,17 @@ def test_every_published_table_has_a_page_and_every_column_it_names_exists(demo_
     ):
         columns.setdefault(str(table), set()).add(str(column))
     assert set(sections) == set(columns)
-    words = {"closed", "created", "booked", "quoted", "ultimate_parent", "seeds/stages.csv", "reason"}
+    words = {
+        "closed",
+        "created",
+        "booked",
+        "quoted",
+        "ultimate_parent",
+        "seeds/stages.csv",
+        "seeds/signals.csv",
+        "reason",
+        "overdue",
+    }
     for table, section in sections.items():
         for name in re.findall(r"`([^`]+)`", section):
             assert name in columns[table] | words, (table, name)
@@ -137,7 +147,9 @@ def test_every_published_table_has_a_page_and_every_column_it_names_exists(demo_
 def test_descriptions_travel_with_the_release(demo_run: Run) -> None:
     described = demo_run.query("select count(*), count(comment) from duckdb_columns() where not internal")
     assert described[0][0] == described[0][1]
-    (win_rate,) = demo_run.query("select comment from duckdb_columns() where column_name = 'win_rate'")
+    (win_rate,) = demo_run.query(
+        "select comment from duckdb_columns() where table_name = 'win_rates' and column_name = 'win_rate'"
+    )
     assert str(win_rate[0]).startswith("won / (won + lost + no decision)")
 
 

@@ -24,7 +24,7 @@ def spark_run(tmp_path_factory: pytest.TempPathFactory, demo_extract: Path) -> R
 
 def test_every_published_table_is_the_same_on_both_engines(spark_run: Run, demo_release: Path) -> None:
     tables = spark_run.query("select table_schema, table_name from information_schema.tables order by 1, 2")
-    assert len(tables) == 13
+    assert len(tables) > 12
     different = {}
     with duckdb.connect(str(spark_run.database), read_only=True) as connection:
         connection.execute(f"attach '{demo_release}' as other (read_only)")

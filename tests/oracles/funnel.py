@@ -228,12 +228,13 @@ class Facts:
 
     versions: dict[str, list[Version]] = field(default_factory=lambda: defaultdict(list))
 
-    def newest_rows(self, file: str, as_of: date) -> dict[Key, Row]:
+    def newest_rows(self, file: str, as_of: date, with_first_load: bool = False) -> dict[Key, Row]:
         """The newest row of each key known by the end of the day, also of a key that is gone since."""
         return {
             version.key: version.row
             for version in self.versions[file]
-            if version.row is not None and version.known_at < end_of(as_of)
+            if version.row is not None
+            and (version.known_at < end_of(as_of) or (with_first_load and version.is_first_load))
         }
 
 
@@ -457,9 +458,12 @@ class Deal:
         return self.stretches[position - 1] if position else None
 
 
-def seen_at(version: Version) -> datetime:
+def dated_at(version: Version, previous: Version | None) -> datetime | None:
+    """When the row says it was last updated, where that can be true."""
     at = value_or_none(to_time, (version.row or {}).get("updated_at"))
-    return at if at is not None and at <= version.extracted_at else version.extracted_at
+    if at is None or at > version.extracted_at or (previous and at <= previous.extracted_at):
+        return None
+    return at
 
 
 def closed_moment(row: Row) -> datetime | None:
@@ -468,18 +472,21 @@ def closed_moment(row: Row) -> datetime | None:
     return closed_at or (datetime.combine(close_date, time()) if close_date else None)
 
 
-def version_point(name: str, version: Version, place: int) -> Point | None:
-    at, row = seen_at(version), version.row
+def version_points(name: str, version: Version, place: int, previous: Version | None) -> Iterator[Point]:
+    dated, row = dated_at(version, previous), version.row
+    at = dated or version.extracted_at
     if name == "is_deleted":
         is_deleted = row is None or value_or_none(to_bool, row.get("is_deleted")) is True
-        return Point(at, place, is_deleted, is_deleted)
+        yield Point(at, place, is_deleted, is_deleted and dated is None)
+        return
     if row is None:
-        return None
+        return
     value = field_value(name, row.get(name))
-    if name == "stage" and is_closed(value):
-        before = None if version.is_first_load else value
-        return Point(min(at, closed_moment(row) or at), place, value, before)
-    return Point(at, place, value, value)
+    is_silent = name in ("stage", "forecast_category") and is_closed(field_value("stage", row.get("stage")))
+    yield Point(at, place, value, None if is_silent else value)
+    closed = closed_moment(row)
+    if is_silent and closed and closed < at and not (previous and closed <= previous.extracted_at):
+        yield Point(closed, place, value, None)
 
 
 def event_points(events: Iterable[Event]) -> Iterator[Point]:
@@ -559,9 +566,11 @@ def make_deals(facts: Facts, as_of: date) -> list[Deal]:
     end = end_of(as_of)
     rates = Rates(facts, as_of)
     events: dict[tuple[str, str], list[Event]] = defaultdict(list)
-    for (change_id,), row in facts.newest_rows("crm/opportunity_changes", as_of).items():
+    for (change_id,), row in facts.newest_rows("crm/opportunity_changes", as_of, with_first_load=True).items():
         name = row["field"] or ""
         old, new = field_value(name, row.get("old_value")), field_value(name, row.get("new_value"))
+        if new is None and row.get("new_value") is not None:
+            continue
         events[row["opportunity_id"] or "", name].append(Event(change_id, to_time(row["changed_at"] or ""), old, new))
     versions: dict[str, list[Version]] = defaultdict(list)
     for version in facts.versions["crm/opportunities"]:
@@ -575,9 +584,10 @@ def make_deals(facts: Facts, as_of: date) -> list[Deal]:
             continue
         values = {}
         for name in STATE_FIELDS:
-            points = [version_point(name, version, place) for place, version in enumerate(known, start=1)]
-            points += event_points(events[opportunity_id, name])
-            values[name] = settled([point for point in points if point], created_at, end)
+            points = list(event_points(events[opportunity_id, name]))
+            for place, version in enumerate(known, start=1):
+                points += version_points(name, version, place, known[place - 2] if place > 1 else None)
+            values[name] = settled(points, created_at, end)
         stretches = make_stretches(values, partial(rates.on, day=rate_day(rows[-1], as_of)))
         deals.append(Deal(opportunity_id, rows[-1].get("account_id"), created_at, stretches))
     return deals
@@ -762,6 +772,7 @@ def steps(old: State | None, new: State, period: tuple[date, date]) -> Iterator[
                 yield scope, "created" if old is None else "reopened", new.amount
         return
     was_in, would_be_in = closes_in(old, period), closes_in(new, period)
+    is_won = not new.is_live and not new.is_deleted and STAGES[new.stage or ""].outcome == "won"
     for scope in old.scopes | new.scopes:
         if scope not in new.scopes:
             if was_in:
@@ -770,6 +781,13 @@ def steps(old: State | None, new: State, period: tuple[date, date]) -> Iterator[
         if scope not in old.scopes:
             if would_be_in:
                 yield scope, "owner_in", new.amount
+        elif not new.is_live and not is_won:
+            # The date that is put on a deal that is not won when it ends is no plan.
+            if was_in and new.amount != old.amount:
+                yield scope, "amount_up" if new.amount > old.amount else "amount_down", new.amount - old.amount
+            if was_in:
+                yield scope, ending(new), -new.amount
+            continue
         else:
             if would_be_in and not was_in:
                 yield scope, "pulled_in", old.amount
@@ -778,7 +796,11 @@ def steps(old: State | None, new: State, period: tuple[date, date]) -> Iterator[
             if would_be_in and new.amount != old.amount:
                 yield scope, "amount_up" if new.amount > old.amount else "amount_down", new.amount - old.amount
         if would_be_in and not new.is_live:
-            yield scope, "deleted" if new.is_deleted else STAGES[new.stage or ""].outcome or "", -new.amount
+            yield scope, ending(new), -new.amount
+
+
+def ending(state: State) -> str:
+    return "deleted" if state.is_deleted else STAGES[state.stage or ""].outcome or ""
 
 
 def movements(facts: Facts, as_of: date, period_type: str) -> pd.DataFrame:

@@ -53,9 +53,25 @@ followed as (
         and valid.new_value is not distinct from other.old_value
 ),
 
+-- And the first is the one whose old value no other one ends in.
+led as (
+    select distinct valid.change_id
+    from valid
+    inner join valid as other
+        on valid.opportunity_id = other.opportunity_id
+        and valid.field = other.field
+        and valid.changed_at = other.changed_at
+        and valid.change_id != other.change_id
+        and valid.old_value is not distinct from other.new_value
+),
+
 placed as (
     select
         valid.*,
+        first_value(valid.old_value) over (
+            partition by valid.opportunity_id, valid.field, valid.changed_at
+            order by case when led.change_id is null then 0 else 1 end, valid.change_id
+        ) as value_before,
         count(*) over same_second > 1 as is_same_second,
         row_number() over (
             partition by valid.opportunity_id, valid.field, valid.changed_at
@@ -63,6 +79,7 @@ placed as (
         ) = 1 as is_last_of_second
     from valid
     left join followed on valid.change_id = followed.change_id
+    left join led on valid.change_id = led.change_id
     window same_second as (partition by valid.opportunity_id, valid.field, valid.changed_at)
 ),
 
@@ -84,6 +101,7 @@ final as (
         readable.field,
         readable.old_value,
         readable.new_value,
+        placed.value_before,
         readable.is_doubled,
         readable.is_unreadable,
         readable.is_late,

@@ -38,18 +38,33 @@ points as (
         {{ value }} as value,
         'version' as source,
         _batch_id as tie,
-        {{ "is_closed" if field in ('stage', 'forecast_category') else "false" }} as is_silent_before,
-        {{ "stage_since" if field in ('stage', 'forecast_category') else "seen_at" }} as since
+        {{ "is_closed" if field in ('stage', 'forecast_category') else "is_dated" if field == 'is_deleted' else "false" }} as is_silent_before,
+        seen_at as since
     from versions
     {%- if field != 'is_deleted' %}
     where _operation = 'upsert'
     {%- endif %}
     union all
     {%- endfor %}
+    -- A closed stage was reached when the deal closed, not when somebody last touched it.
+    {%- for field in ('stage', 'forecast_category') %}
+    select
+        opportunity_id,
+        '{{ field }}' as field,
+        cast(null as string) as value_before,
+        {{ field }} as value,
+        'version' as source,
+        _batch_id as tie,
+        true as is_silent_before,
+        closed_since as since
+    from versions
+    where _operation = 'upsert' and closed_since is not null
+    union all
+    {%- endfor %}
     select
         events.opportunity_id,
         events.field,
-        events.old_value as value_before,
+        events.value_before,
         events.new_value as value,
         'event' as source,
         events.change_id as tie,
@@ -82,8 +97,8 @@ since_created as (
         first_points.field,
         case
             when first_points.source = 'event' then first_points.value_before
+            when first_points.is_silent_before and first_points.field = 'is_deleted' then 'false'
             when first_points.is_silent_before then null
-            when first_points.field = 'is_deleted' then 'false'
             else first_points.value
         end as value,
         'before' as source,

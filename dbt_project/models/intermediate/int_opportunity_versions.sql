@@ -6,47 +6,64 @@ stages as (
     select * from {{ ref('core_stages') }}
 ),
 
+-- What the newest row says, as everywhere.
 created as (
     select
         opportunity_id,
-        max_by(created_at, _batch_id) as created_at
+        created_at
     from versions
     where _operation = 'upsert'
-    group by opportunity_id
+    qualify row_number() over (partition by opportunity_id order by _known_at desc, _batch_id desc) = 1
 ),
 
--- Nothing about a row changed between its last update and the extract that found it.
-dated as (
+with_previous as (
     select
         versions.*,
-        case when versions.updated_at <= versions._extracted_at then versions.updated_at else versions._extracted_at end as seen_at
+        lag(_extracted_at) over (partition by opportunity_id order by _extracted_at, _batch_id) as previous_at
     from versions
+),
+
+-- Nothing about a row changed between its last update and the extract that found it; that lies after the extract before.
+dated as (
+    select
+        with_previous.*,
+        coalesce(updated_at <= _extracted_at and (previous_at is null or updated_at > previous_at), false) as is_dated
+    from with_previous
+),
+
+seen as (
+    select
+        dated.*,
+        case when is_dated then updated_at else _extracted_at end as seen_at
+    from dated
 ),
 
 final as (
     select
-        dated.opportunity_id,
-        dated.stage,
-        dated.amount,
-        dated.currency,
-        dated.forecast_category,
-        dated.owner_id,
-        dated._batch_id,
-        dated._operation,
-        dated._operation = 'delete' or coalesce(dated.is_deleted, false) as is_deleted,
+        seen.opportunity_id,
+        seen.stage,
+        seen.amount,
+        seen.currency,
+        seen.forecast_category,
+        seen.owner_id,
+        seen._batch_id,
+        seen._operation,
+        seen._operation = 'delete' or coalesce(seen.is_deleted, false) as is_deleted,
         coalesce(not stages.is_open, false) as is_closed,
-        dated.close_date,
+        seen.is_dated,
+        seen.close_date,
         created.created_at,
-        dated.seen_at,
-        -- A closed stage was reached when the deal closed, not when somebody last touched it.
+        seen.seen_at,
         case
-            when not stages.is_open
-                then least(coalesce(dated.closed_at, cast(dated.close_date as timestamp), dated.seen_at), dated.seen_at)
-            else dated.seen_at
-        end as stage_since
-    from dated
-    inner join created on dated.opportunity_id = created.opportunity_id
-    left join stages on dated.stage = stages.stage
+            when
+                not stages.is_open
+                and coalesce(seen.closed_at, cast(seen.close_date as timestamp)) < seen.seen_at
+                and (seen.previous_at is null or coalesce(seen.closed_at, cast(seen.close_date as timestamp)) > seen.previous_at)
+                then coalesce(seen.closed_at, cast(seen.close_date as timestamp))
+        end as closed_since
+    from seen
+    inner join created on seen.opportunity_id = created.opportunity_id
+    left join stages on seen.stage = stages.stage
 )
 
 select * from final

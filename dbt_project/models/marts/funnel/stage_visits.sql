@@ -79,6 +79,7 @@ final as (
         visits.owner_id,
         visits.opportunity_type,
         visits.episode,
+        cast(case when next_rank.stage_rank is not null then next_rank.stage_rank - this_rank.stage_rank end as bigint) as step,
         cast({{ second_count('visits.entered_at', 'coalesce(visits.exited_at, ' ~ end_of_day(as_of_date()) ~ ')') }} as double) / 86400 as days,
         visits.exited_at is null as is_censored,
         visits.entered_at,

@@ -1,0 +1,16 @@
+{# The rows of a policy seed by their first column, read while a model is compiled: engines want percentiles as constants. #}
+{% macro policy_rows(seed) -%}
+    {%- set policy = {} -%}
+    {%- set relation = ref(seed) -%}
+    {%- if execute -%}
+        {%- for row in run_query('select * from ' ~ relation).rows -%}
+            {%- do policy.update({row[0]: row}) -%}
+        {%- endfor -%}
+    {%- endif -%}
+    {{ return(policy) }}
+{%- endmacro %}
+
+{# A number of seeds/deal_policy.csv. #}
+{% macro deal_policy(name) -%}
+    (select deal_policy.value from {{ ref('deal_policy') }} as deal_policy where deal_policy.name = '{{ name }}')
+{%- endmacro %}

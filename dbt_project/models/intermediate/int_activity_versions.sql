@@ -1,0 +1,6 @@
+with final as (
+    {{- known_versions('activities') }}
+)
+
+select * from final
+where _operation = 'upsert'

@@ -1,0 +1,64 @@
+{{ config(materialized='table') }}
+{#- Norms stand for a month: what was known before it began about deals won in the 24 months before. #}
+{%- set levels = {
+    'segment, type and stage': ['segment', 'opportunity_type', 'stage'], 'segment and stage': ['segment', 'stage'], 'stage': ['stage'],
+} %}
+{%- set policy = policy_rows('signals') %}
+{%- set dimensions = ['segment', 'opportunity_type', 'stage'] %}
+with weeks as (
+    select * from {{ ref('int_deal_weeks') }}
+    where stage is not null
+),
+
+calendar as (
+    select distinct month_start from {{ ref('calendar') }}
+    where month_start <= {{ as_of_date() }}
+),
+
+-- Reviews of deals that have been decided, in each month whose norm they are part of.
+decided as (
+    select
+        calendar.month_start,
+        weeks.*,
+        {{ day_count('weeks.snapshot_date', 'weeks.closed_on') }} as remaining_days
+    from weeks
+    inner join calendar
+        on weeks.closed_on < calendar.month_start
+        and weeks.closed_on >= {{ add_months('calendar.month_start', -24) }}
+),
+
+won as (
+    select * from decided
+    where is_won
+),
+
+ranked as (
+    {%- for level, columns in levels.items() %}
+    select
+        won.month_start,
+        '{{ level }}' as level,
+        {{ loop.index }} as level_order,
+        {%- for dimension in dimensions %}
+        {{ 'won.' ~ dimension if dimension in columns else "''" }} as {{ dimension }},
+        {%- endfor %}
+        count(distinct won.opportunity_id) as n,
+        {#- The nearest rank: a value that was really seen. #}
+        {%- for name, (column, signal) in {
+            'stage_days': ('days_in_stage', 'stalled'), 'pushes': ('push_count', 'repeated_push'),
+            'remaining': ('remaining_days', 'impossible_date'), 'quiet': ('quiet_days', 'quiet'), 'inbound': ('inbound_days', 'ghosted'),
+            'engaged': ('engaged_count', 'single_threaded'), 'next_step': ('next_step_days', 'no_next_step'),
+        }.items() %}
+        percentile_disc({{ policy[signal]['norm_percentile'] if execute else 0.5 }}) within group (order by won.{{ column }}) as {{ name }}_norm,
+        {%- endfor %}
+        percentile_disc(0.5) within group (order by won.cycle_days) as cycle_norm,
+        percentile_disc(0.95) within group (order by won.age_days) as age_norm,
+        avg(cast(case when won.economic_buyer_count > 0 then 1 else 0 end as double)) as economic_buyer_share,
+        avg(cast(case when won.has_specialist then 1 else 0 end as double)) as specialist_share,
+        avg(cast(case when won.verified_count + won.claimed_count > 0 then 1 else 0 end as double)) as assessed_share
+    from won
+    group by won.month_start{% for column in columns %}, won.{{ column }}{% endfor %}
+    {{ 'union all' if not loop.last }}
+    {%- endfor %}
+)
+
+select * from ranked

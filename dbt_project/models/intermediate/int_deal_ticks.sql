@@ -1,0 +1,169 @@
+{{ config(materialized='table') }}
+-- Everything that happened on a deal that a signal looks at, by when it was known.
+with activities as (
+    select * from {{ ref('int_activities_known') }}
+    where not _is_deleted and opportunity_id is not null
+),
+
+held as (
+    select
+        activities.*,
+        greatest(occurred_at, _known_at) as known_at
+    from activities
+    where coalesce(is_completed, true) and occurred_at < {{ end_of_day(as_of_date()) }}
+),
+
+roles as (
+    select
+        opportunity_id,
+        contact_id,
+        max(case when buying_role = 'economic_buyer' then 1 else 0 end) as is_economic_buyer
+    from {{ ref('int_opportunity_contacts_known') }}
+    where not _is_deleted
+    group by opportunity_id, contact_id
+),
+
+specialists as (
+    select distinct rep_id from {{ ref('reps') }}
+    where role = 'specialist'
+),
+
+history as (
+    select * from {{ ref('int_opportunity_history') }}
+),
+
+changes as (
+    select * from {{ ref('int_opportunity_events') }}
+    where not is_doubled and not is_unreadable and not is_after
+),
+
+calendar as (
+    select * from {{ ref('calendar') }}
+),
+
+visits as (
+    select * from {{ ref('stage_visits') }}
+),
+
+qualifications as (
+    select * from {{ ref('int_qualifications_known') }}
+    where not _is_deleted
+),
+
+-- A buyer takes part by writing, calling or meeting; being copied does not count.
+engaged as (
+    select
+        held.opportunity_id,
+        held.contact_id,
+        min(held.known_at) as known_at
+    from held
+    where held.contact_id is not null and (held.direction = 'inbound' or held.activity_type in ('meeting', 'demo'))
+    group by held.opportunity_id, held.contact_id
+),
+
+redated as (
+    select
+        history.opportunity_id,
+        history.close_date,
+        history.valid_from,
+        history.is_in_pipeline,
+        lag(history.close_date) over (partition by history.opportunity_id order by history.valid_from) as close_date_before
+    from history
+),
+
+final as (
+    select
+        opportunity_id,
+        case
+            when direction = 'inbound' then 'inbound'
+            when direction = 'outbound' then 'outbound'
+            else 'internal'
+        end as kind,
+        cast(null as double) as amount,
+        occurred_at as happened_at,
+        known_at
+    from held
+    union all
+    select
+        held.opportunity_id,
+        'owner_meeting' as kind,
+        cast(null as double) as amount,
+        held.occurred_at as happened_at,
+        held.known_at
+    from held
+    inner join history
+        on held.opportunity_id = history.opportunity_id
+        and held.user_id = history.owner_id
+        and held.occurred_at >= history.valid_from
+        and (history.valid_to is null or held.occurred_at < history.valid_to)
+    where held.activity_type in ('meeting', 'demo')
+    union all
+    select
+        held.opportunity_id,
+        'specialist' as kind,
+        cast(null as double) as amount,
+        held.occurred_at as happened_at,
+        held.known_at
+    from held
+    inner join specialists on held.user_id = specialists.rep_id
+    union all
+    select
+        opportunity_id,
+        'engaged' as kind,
+        cast(null as double) as amount,
+        known_at as happened_at,
+        known_at
+    from engaged
+    union all
+    select
+        engaged.opportunity_id,
+        'economic_buyer' as kind,
+        cast(null as double) as amount,
+        engaged.known_at as happened_at,
+        engaged.known_at
+    from engaged
+    inner join roles
+        on engaged.opportunity_id = roles.opportunity_id
+        and engaged.contact_id = roles.contact_id
+    where roles.is_economic_buyer = 1
+    union all
+    -- A push goes past the end of a fiscal quarter.
+    select
+        redated.opportunity_id,
+        case when calendar.quarter_end < redated.close_date then 'push' else 'delay' end as kind,
+        cast({{ day_count('redated.close_date_before', 'redated.close_date') }} as double) as amount,
+        redated.valid_from as happened_at,
+        redated.valid_from as known_at
+    from redated
+    inner join calendar on redated.close_date_before = calendar.day
+    where redated.close_date > redated.close_date_before and redated.is_in_pipeline
+    union all
+    select
+        opportunity_id,
+        case field when 'owner_id' then 'new_owner' when 'competitor' then 'competitor' else 'next_step' end as kind,
+        cast(null as double) as amount,
+        changed_at as happened_at,
+        changed_at as known_at
+    from changes
+    where field = 'owner_id' or field = 'next_step' or (field = 'competitor' and new_value is not null)
+    union all
+    select
+        opportunity_id,
+        'regression' as kind,
+        cast(step as double) as amount,
+        exited_at as happened_at,
+        exited_at as known_at
+    from visits
+    where step < 0 or step >= (select cast(max(signals.minimum) as bigint) from {{ ref('signals') }} as signals where signals.signal = 'regression')
+    union all
+    select
+        opportunity_id,
+        'competition_assessed' as kind,
+        cast(null as double) as amount,
+        assessed_at as happened_at,
+        greatest(assessed_at, _known_at) as known_at
+    from qualifications
+    where element = 'competition' and status in ('claimed', 'verified')
+)
+
+select * from final
