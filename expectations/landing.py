@@ -33,7 +33,7 @@ def landing_expectations(limits: dict[str, float]) -> list[Expectation]:
             "required_files_have_rows",
             "files",
             "select file from {batch} where is_required and accepted + previous - deleted <= 0",
-            sentence="{file} has no row that can be used",
+            sentence="{file}, line 2: there is no row that can be used; export it again with its rows",
             why="Every mart stands on people, accounts and opportunities.",
             what_to_do="export it again with its rows",
         ),

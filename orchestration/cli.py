@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import sys
+import warnings
 from datetime import date, datetime, timedelta
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -16,6 +17,8 @@ from rich.table import Table
 from orchestration.errors import SightlineError, UsageError
 from orchestration.settings import Settings, load_settings
 
+# A library's advice to its own developers is no news to whoever runs this.
+warnings.filterwarnings("ignore", category=FutureWarning)
 # What Dagster has to say is in its own pages; here only what a person acts on.
 logging.getLogger("dagster").setLevel(logging.CRITICAL)
 

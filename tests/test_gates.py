@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import re
+from html import escape
 from pathlib import Path
+from urllib.parse import unquote
 
 import duckdb
 import pytest
@@ -150,12 +153,29 @@ def test_data_docs_are_pages_that_name_the_expectations(tmp_path: Path) -> None:
     assert "A file cut off between two rows looks complete" in pages
 
 
+def test_data_docs_load_nothing_from_elsewhere_and_the_index_says_what_failed(tmp_path: Path) -> None:
+    verdict = judge(tmp_path, LANDING_TABLES + BROKEN_BATCH, landing_expectations(gate_limits()))
+    pages = list(verdict.data_docs.rglob("*.html"))
+    assert len(pages) > 3
+    for page in pages:
+        text = page.read_text()
+        assert not re.findall(r"""<(?:script|link|img)[^>]*(?:src|href)\s*=\s*["'](?:https?:)?//[^>]*>""", text), (
+            page.name
+        )
+    index = (verdict.data_docs / "index.html").read_text()
+    for outcome in verdict.outcomes:
+        assert outcome.name.replace("_", " ") in index
+        assert all(escape(sentence) in index for sentence in outcome.sentences)
+    for link in re.findall(r'href="([^"]+)"', index):
+        assert (verdict.data_docs / unquote(link)).exists()
+
+
 @pytest.mark.parametrize(
     ("opportunities", "words"),
     [
         (OPPORTUNITIES[:-40], "line 5, column amount: ends in the middle of a row"),
         (OPPORTUNITIES.replace("Closed", "Shut"), "crm/opportunities: 2 of 4 rows cannot be used, for example crm/opp"),
-        (f"{OPPORTUNITY_HEADER}\n", "crm/opportunities has no row that can be used"),
+        (f"{OPPORTUNITY_HEADER}\n", "crm/opportunities, line 2: there is no row that can be used; export it"),
     ],
 )
 def test_a_batch_from_a_bad_extract_is_refused(tmp_path: Path, opportunities: str, words: str) -> None:

@@ -244,11 +244,13 @@ def test_of_two_versions_in_one_file_the_later_update_wins(settings: Settings, t
     [
         (OPPORTUNITIES[:-40].encode(), "crm/opportunities.csv, line 5, column amount: ends in the middle of a row"),
         (OPPORTUNITIES.replace("Dairy pilot", '"Dairy pilot').encode(), "column name: opens a quote that is never"),
-        (OPPORTUNITIES.encode("utf-16"), "crm/opportunities.csv, line 1: is UTF-16, not UTF-8"),
+        (OPPORTUNITIES.encode("utf-16"), "crm/opportunities.csv, line 1, column opportunity_id: is UTF-16, not UTF-8"),
         (OPPORTUNITIES.replace(",stage,", ",phase,").encode(), "line 1, column stage: is a required column"),
         (OPPORTUNITIES.replace(",", ";").encode(), "the header has one field only: is the separator a comma"),
         (OPPORTUNITIES.replace(",name,", ",stage,").encode(), "line 1, column stage: stands twice in the header"),
-        (b"", "crm/opportunities.csv: is empty; export it again"),
+        (b"", "crm/opportunities.csv, line 1, column opportunity_id: is empty, without even a header; export it again"),
+        # Cut off in the last column, or in the middle of a line break.
+        (f"{OPPORTUNITIES}o9,a1,s1,X,expansion,Proposal,1,,,2026-04".encode(), "line 6, column closed_at: does not"),
     ],
 )  # fmt: skip
 def test_a_file_that_cannot_be_used_is_refused_with_file_line_and_column(

@@ -6,7 +6,9 @@ from typing import Any
 from dagster import (
     AssetCheckResult,
     AssetCheckSeverity,
+    AssetExecutionContext,
     AssetKey,
+    AssetObservation,
     Definitions,
     MaterializeResult,
     MetadataValue,
@@ -15,7 +17,7 @@ from dagster import (
 )
 
 from orchestration.defs.resources import Run, told_to_dagster
-from orchestration.publish.candidate import candidate_folder, marts, write_candidate
+from orchestration.publish.candidate import candidate_folder, marts, previews, write_candidate
 from orchestration.publish.releases import publish as publish_candidate
 from orchestration.settings import load_settings
 from orchestration.warehouse.dbt import ensure_manifest
@@ -27,8 +29,16 @@ from orchestration.warehouse.dbt import ensure_manifest
     description="The files of the next release: one DuckDB database and one Parquet file a table, not yet visible.",
     kinds={"duckdb", "parquet"},
 )
-def candidate(run: Run) -> MaterializeResult[Any]:
+def candidate(context: AssetExecutionContext, run: Run) -> MaterializeResult[Any]:
     counts = write_candidate(run.settings)
+    # Each mart's own page shows how many rows it has and what the first ones look like.
+    for mart, preview in previews(run.settings):
+        context.log_event(
+            AssetObservation(
+                [mart.schema, mart.model],
+                metadata={"dagster/row_count": counts[mart.label], "preview": MetadataValue.md(preview)},
+            )
+        )
     (candidate_folder(run.settings) / "rows.json").write_text(json.dumps(counts), encoding="utf-8")
     rows = "\n".join(f"| {table} | {count:,} |" for table, count in counts.items())
     return MaterializeResult(

@@ -24,7 +24,8 @@ PAGE_HEAD = """\
 What a CRM and a finance system must be able to say for every mart to work. One file an entity,
 `<file>.csv` (UTF-8, with a header, RFC 4180) or `<file>.parquet`, in one directory. Every file is optional but the
 required ones; a file that is absent means "not known", never "zero". A column that is not listed here is kept in the
-raw zone and in staging as `x_<name>`. White space around a value is removed and an empty value is null.
+raw zone and in staging as `x_<name>`. The last line of a CSV ends with a line break: one that does not is refused,
+because it may be cut off. White space around a value is removed and an empty value is null.
 
 | type | how it is written |
 |---|---|

@@ -70,7 +70,12 @@ def read(connection: duckdb.DuckDBPyConnection, table: Table, path: Path, label:
     """
     refuse = _Refusal(table, label)
     if path.stat().st_size == 0:
-        return refuse(None, None, "is empty", "export it again, or remove it when there is nothing to say")
+        return refuse(
+            1,
+            table.columns[0].name,
+            "is empty, without even a header",
+            "export it again, or remove it when it has no rows",
+        )
     return (_read_parquet if path.suffix == ".parquet" else _read_csv)(connection, table, path, refuse)
 
 
@@ -161,9 +166,12 @@ def _read_csv(connection: duckdb.DuckDBPyConnection, table: Table, path: Path, r
     with path.open("rb") as file:
         start = file.read(4)
         if start[:2] in (b"\xff\xfe", b"\xfe\xff"):
-            return refuse(1, None, "is UTF-16, not UTF-8", "save it as UTF-8 and export again")
+            return refuse(1, table.columns[0].name, "is UTF-16, not UTF-8", "save it as UTF-8 and export again")
         file.seek(0)
         first = file.readline()
+        # Whoever writes a CSV ends its last line; one that is not ended may have lost the end of its last value.
+        file.seek(-1, io.SEEK_END)
+        is_ended = file.read(1) in (b"\n", b"\r")
     try:
         header = [name.strip() for name in next(csv.reader(io.StringIO(first.decode("utf-8-sig"))))]
     except UnicodeDecodeError:
@@ -189,6 +197,15 @@ def _read_csv(connection: duckdb.DuckDBPyConnection, table: Table, path: Path, r
     except duckdb.Error as error:
         return refuse(None, None, f"cannot be read as CSV ({_first_line(error)})", "export it again as RFC 4180")
     _explain_rejects(connection, table, path, header, refuse, reading)
+    if not is_ended and not reading.refused:
+        reading.refused.append(
+            refuse.finding(
+                path.read_bytes().count(b"\n") + 1,
+                header[-1],
+                "does not end with a line break, so the file may be cut off",
+                "export it again, or end its last line if it is whole",
+            )
+        )
     return reading
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -108,6 +109,17 @@ def write_candidate(settings: Settings) -> dict[str, int]:
     connection.execute("detach release")
     connection.close()
     return counts
+
+
+def previews(settings: Settings, rows: int = 5) -> Iterator[tuple[Mart, str]]:
+    """Every mart of the candidate with its first rows as a Markdown table."""
+    database = candidate_folder(settings) / "sightline.duckdb"
+    with duckdb.connect(str(database), read_only=True) as connection:
+        for mart in marts(settings.manifest):
+            found = connection.execute(f"select * from {mart.label} limit {rows}").fetchall()
+            head = f"| {' | '.join(mart.columns)} |\n|{'---|' * len(mart.columns)}\n"
+            cells = (" | ".join("" if v is None else str(v).replace("|", "/") for v in row) for row in found)
+            yield mart, head + "\n".join(f"| {line} |" for line in cells)
 
 
 def _spark_files(settings: Settings, mart: Mart) -> Path:

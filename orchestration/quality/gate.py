@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from orchestration.quality.expectation import Expectation
+from orchestration.quality.offline_docs import make_offline
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
@@ -99,7 +100,6 @@ def run_gate(gate: str, database: Path, expectations: list[Expectation], data_do
     )
     result = checkpoint.run()
     context.build_data_docs(site_names=[gate])
-    _put_in_place(staged, data_docs)
 
     by_name = {expectation.name: expectation for expectation in expectations}
     engine = source.get_execution_engine().engine
@@ -111,6 +111,8 @@ def run_gate(gate: str, database: Path, expectations: list[Expectation], data_do
         )
     engine.dispose()
     ReadingDialect.close_all()
+    make_offline(staged, gate, outcomes)
+    _put_in_place(staged, data_docs)
     if len(outcomes) != len(expectations):
         raise RuntimeError(f"The gate {gate} judged {len(outcomes)} of {len(expectations)} expectations.")
     return Verdict(gate, outcomes, data_docs)

@@ -48,7 +48,8 @@ ranked as (
             'remaining': ('remaining_days', 'impossible_date'), 'quiet': ('quiet_days', 'quiet'), 'inbound': ('inbound_days', 'ghosted'),
             'engaged': ('engaged_count', 'single_threaded'), 'next_step': ('next_step_days', 'no_next_step'),
         }.items() %}
-        percentile_disc({{ policy[signal]['norm_percentile'] if execute else 0.5 }}) within group (order by won.{{ column }}) as {{ name }}_norm,
+        percentile_disc({{ policy[signal]['norm_percentile'] if execute else 0.5 }})
+            within group (order by won.{{ column }}) as {{ name }}_norm,
         {%- endfor %}
         percentile_disc(0.5) within group (order by won.cycle_days) as cycle_norm,
         percentile_disc(0.95) within group (order by won.age_days) as age_norm,

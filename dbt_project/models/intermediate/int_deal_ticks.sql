@@ -154,7 +154,12 @@ final as (
         exited_at as happened_at,
         exited_at as known_at
     from visits
-    where step < 0 or step >= (select cast(max(signals.minimum) as bigint) from {{ ref('signals') }} as signals where signals.signal = 'regression')
+    where
+        step < 0
+        or step >= (
+            select cast(max(signals.minimum) as bigint) from {{ ref('signals') }} as signals
+            where signals.signal = 'regression'
+        )
     union all
     select
         opportunity_id,

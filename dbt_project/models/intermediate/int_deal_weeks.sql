@@ -166,7 +166,10 @@ qualified as (
         count(case when qualifications.verified_at < reviews.review_at then 1 end) as verified_count,
         count(
             case
-                when qualifications.claimed_at < reviews.review_at and not coalesce(qualifications.verified_at < reviews.review_at, false) then 1
+                when
+                    qualifications.claimed_at < reviews.review_at
+                    and not coalesce(qualifications.verified_at < reviews.review_at, false)
+                    then 1
             end
         ) as claimed_count
     from reviews
@@ -191,14 +194,20 @@ final as (
         reviews.age_days,
         cast({{ day_count('cast(in_stage.entered_at as date)', 'reviews.snapshot_date') }} as bigint) as days_in_stage,
         cast({{ day_count('reviews.snapshot_date', 'reviews.close_date') }} as bigint) as days_to_close,
-        cast({{ day_count('cast(coalesce(seen.last_activity_at, deals.created_on) as date)', 'reviews.snapshot_date') }} as bigint) as quiet_days,
-        cast({{ day_count('cast(coalesce(seen.last_inbound_at, deals.created_on) as date)', 'reviews.snapshot_date') }} as bigint) as inbound_days,
+        cast(
+            {{ day_count('cast(coalesce(seen.last_activity_at, deals.created_on) as date)', 'reviews.snapshot_date') }} as bigint
+        ) as quiet_days,
+        cast(
+            {{ day_count('cast(coalesce(seen.last_inbound_at, deals.created_on) as date)', 'reviews.snapshot_date') }} as bigint
+        ) as inbound_days,
         seen.unanswered_count,
         seen.engaged_count,
         seen.economic_buyer_count,
         seen.push_count,
         cast(coalesce(seen.push_days, 0) as bigint) as push_days,
-        cast({{ day_count('cast(coalesce(seen.next_step_at, deals.created_on) as date)', 'reviews.snapshot_date') }} as bigint) as next_step_days,
+        cast(
+            {{ day_count('cast(coalesce(seen.next_step_at, deals.created_on) as date)', 'reviews.snapshot_date') }} as bigint
+        ) as next_step_days,
         coalesce(booked.booked_count, 0) as booked_count,
         seen.regression_count,
         qualified.required_count,

@@ -1,5 +1,7 @@
 {{ config(materialized='table') }}
 {#- docs/opportunity-history.md is the rule. A null is carried along as a word of its own. #}
+{#- What a first version says of the time before it: nothing, where these hold. #}
+{%- set silent_before = {'stage': 'is_closed', 'forecast_category': 'is_closed', 'is_deleted': 'is_dated'} %}
 {%- set nothing = "'(none)'" %}
 {%- set fields = {
     'stage': 'stage', 'amount': 'cast(amount as string)', 'currency': 'currency', 'close_date': 'cast(close_date as string)',
@@ -38,7 +40,7 @@ points as (
         {{ value }} as value,
         'version' as source,
         _batch_id as tie,
-        {{ "is_closed" if field in ('stage', 'forecast_category') else "is_dated" if field == 'is_deleted' else "false" }} as is_silent_before,
+        {{ silent_before.get(field, 'false') }} as is_silent_before,
         seen_at as since
     from versions
     {%- if field != 'is_deleted' %}

@@ -68,7 +68,7 @@ final as (
         history.is_in_pipeline,
         -- Was it in the pipeline the moment before this stretch, in whosever hands.
         case
-            when greatest(history.valid_from, coalesce(jobs.valid_from, history.valid_from)) = history.valid_from then history.was_in_pipeline
+            when coalesce(jobs.valid_from, history.valid_from) <= history.valid_from then history.was_in_pipeline
             else history.is_in_pipeline
         end as was_in_pipeline,
         deals.created_on,

@@ -82,7 +82,8 @@ candidates as (
 chosen as (
     select * from candidates
     qualify row_number() over (
-        partition by opportunity_id, snapshot_date order by case when is_enough then 0 else 1 end, case when is_enough then level_order else -level_order end
+        partition by opportunity_id, snapshot_date
+        order by case when is_enough then 0 else 1 end, case when is_enough then level_order else -level_order end
     ) = 1
 ),
 

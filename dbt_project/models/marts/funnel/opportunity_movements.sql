@@ -68,7 +68,8 @@ moments as (
         opportunity_id,
         case
             when has_before and is_in_before then 'change'
-            when has_before or not coalesce(was_in_pipeline, false) then case when was_in_pipeline is null then 'created' else 'reopened' end
+            when was_in_pipeline is null then 'created'
+            when has_before or not was_in_pipeline then 'reopened'
             else 'owner_in'
         end as entry,
         case

@@ -373,10 +373,15 @@ learnt as (
 joined as (
     select
         cells.*,
-        case when learnt.n >= {{ enough }} then learnt.required_coverage when of_company.n >= {{ enough }} then of_company.required_coverage end
-            as required_coverage,
-        case when learnt.n >= {{ enough }} then learnt.n when of_company.n >= {{ enough }} then of_company.n else coalesce(learnt.n, 0) end
-            as required_coverage_n,
+        case
+            when learnt.n >= {{ enough }} then learnt.required_coverage
+            when of_company.n >= {{ enough }} then of_company.required_coverage
+        end as required_coverage,
+        case
+            when learnt.n >= {{ enough }} then learnt.n
+            when of_company.n >= {{ enough }} then of_company.n
+            else coalesce(learnt.n, 0)
+        end as required_coverage_n,
         case
             when cells.period_end < {{ as_of_date() }} then null
             when learnt.n >= {{ enough }} then cells.scope_type

@@ -136,7 +136,8 @@ final as (
         bounded.segment,
         case
             when not bounded.is_on then 'switched off by policy'
-            when bounded.fired_count < {{ deal_policy('signal_minimum_fired') }} then 'not judged yet: too few decided deals on which it fired'
+            when bounded.fired_count < {{ deal_policy('signal_minimum_fired') }}
+                then 'not judged yet: too few decided deals on which it fired'
             when bounded.odds_ratio_low <= 1 then 'switched off: deals it fired on end no worse than others'
             else 'earns its place'
         end as reason,

@@ -15,11 +15,9 @@ stages as (
 turns as (
     select
         history.*,
-        row_number() over deal = 1
-        or stage is distinct from lag(stage) over deal
-        or is_open != lag(is_open) over deal as is_entry
+        lag(stage) over (partition by opportunity_id order by valid_from) as stage_before,
+        lag(is_open) over (partition by opportunity_id order by valid_from) as was_open_before
     from history
-    window deal as (partition by opportunity_id order by valid_from)
 ),
 
 entries as (
@@ -36,7 +34,7 @@ entries as (
         lead(turns.is_no_decision) over deal as next_is_no_decision,
         lead(turns.valid_from) over deal as exited_at
     from turns
-    where turns.is_entry
+    where turns.was_open_before is null or turns.is_open != turns.was_open_before or turns.stage is distinct from turns.stage_before
     window deal as (partition by turns.opportunity_id order by turns.valid_from)
 ),
 
@@ -80,7 +78,9 @@ final as (
         visits.opportunity_type,
         visits.episode,
         cast(case when next_rank.stage_rank is not null then next_rank.stage_rank - this_rank.stage_rank end as bigint) as step,
-        cast({{ second_count('visits.entered_at', 'coalesce(visits.exited_at, ' ~ end_of_day(as_of_date()) ~ ')') }} as double) / 86400 as days,
+        cast(
+            {{ second_count('visits.entered_at', 'coalesce(visits.exited_at, ' ~ end_of_day(as_of_date()) ~ ')') }} as double
+        ) / 86400 as days,
         visits.exited_at is null as is_censored,
         visits.entered_at,
         visits.exited_at,
