@@ -2,24 +2,17 @@
 
 from __future__ import annotations
 
-import json
-import shutil
-from collections.abc import Iterator
 from datetime import date, datetime, timedelta
-from pathlib import Path
-from typing import Any
 
-import duckdb
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from orchestration.ingest.landing import EMPTY_BATCH, accept, land
-from orchestration.settings import Settings
 from tests.conftest import published
 from tests.extracts import ACCOUNTS, write_extract
 from tests.oracles import funnel
-from tests.test_funnel_history import HISTORY, ORACLES, assert_same_cells, published_rows, whole_history
+from tests.test_funnel_history import HISTORY, KEYS, ORACLES, assert_same_cells, published_rows, whole_history
+from tests.warehouse import Warehouse
 
 AS_OF = date(2026, 5, 20)
 FIRST = datetime(2025, 11, 1)
@@ -97,56 +90,11 @@ def histories(draw: st.DrawFn) -> list[dict[str, str]]:
     return extracts
 
 
-class Warehouse:
-    """A warehouse built once; its tables are made again from other files by the SQL dbt compiled."""
-
-    def __init__(self, home: Path) -> None:
-        self.settings = Settings(home=home, _env_file=None)  # type: ignore[call-arg]
-        nodes = json.loads((home / "dbt" / "target" / "manifest.json").read_text())["nodes"]
-        wanted: dict[str, Any] = {}
-
-        def add(name: str) -> None:
-            node = nodes.get(name)
-            if node is None or node["resource_type"] != "model" or name in wanted:
-                return
-            for parent in node["depends_on"]["nodes"]:
-                add(parent)
-            wanted[name] = node
-
-        for mart in (
-            "opportunity_history",
-            "stage_visits",
-            "pipeline_snapshots",
-            "opportunity_movements",
-            "pipeline_movements",
-        ):
-            add(f"model.sightline.{mart}")
-        compiled = home / "dbt" / "target" / "compiled" / "sightline" / "models"
-        self.tables = [
-            (f"{node['schema']}.{node['alias']}", (compiled / node["path"]).read_text())
-            for node in wanted.values()
-            if node["config"]["materialized"] != "view"
-        ]
-        assert len(self.tables) > 8
-
-    def build(self, directories: list[Path]) -> None:
-        for folder in (self.settings.raw / "extract").iterdir():
-            if folder.name != EMPTY_BATCH:
-                shutil.rmtree(folder)
-        for directory in directories:
-            land(self.settings, "extract", directory)
-            accept(self.settings, "extract")
-        with duckdb.connect(str(self.settings.warehouse)) as connection:
-            connection.execute("set TimeZone = 'UTC'")
-            for name, sql in self.tables:
-                connection.execute(f"create or replace table {name} as {sql}")
-
-
 @pytest.fixture(scope="module")
-def warehouse(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Warehouse]:
+def warehouse(tmp_path_factory: pytest.TempPathFactory) -> Warehouse:
     folder = tmp_path_factory.mktemp("random")
     published(folder / "home", write_extract(folder / "x", extracted_at=f"{AS_OF}T22:00:00Z"))
-    yield Warehouse(folder / "home")
+    return Warehouse(folder / "home", AS_OF, [f"funnel.{table}" for table in (*KEYS, "pipeline_movements")])
 
 
 @settings(max_examples=25, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
@@ -168,8 +116,9 @@ def test_random_histories_tie_and_are_what_the_oracle_says(
         )
         for number, extract in enumerate(extracts)
     ]
-    warehouse.build(directories)
-    database = warehouse.settings.warehouse
+    warehouse.load(directories)
+    warehouse.build()
+    database = warehouse.database
     (broken,) = published_rows(
         database,
         """

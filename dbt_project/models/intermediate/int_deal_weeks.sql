@@ -43,7 +43,7 @@ meetings as (
         activity_id,
         min(_known_at) as booked_at,
         max(occurred_at) as occurred_at
-    from {{ ref('int_activity_versions') }}
+    from {{ ref('int_activities_versions') }}
     where activity_type in ('meeting', 'demo') and opportunity_id is not null
     group by opportunity_id, activity_id
     having min(_known_at) < max(occurred_at)

@@ -1,12 +1,11 @@
 -- docs/opportunity-history.md is the rule; this model settles the events among themselves.
 with landed as (
-    {{- known_versions('opportunity_changes', with_backfill=true) }}
+    select * from {{ ref('int_opportunity_changes_versions') }}
 ),
 
 -- An event is a fact: a later version of one corrects it, and what is gone from a full extract stays.
 latest as (
     select * from landed
-    where _operation = 'upsert'
     qualify row_number() over (partition by change_id order by _extracted_at desc, _batch_id desc) = 1
 ),
 

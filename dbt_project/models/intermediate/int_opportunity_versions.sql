@@ -1,5 +1,5 @@
 with versions as (
-    {{- known_versions('opportunities') }}
+    select * from {{ ref('int_opportunities_versions') }}
 ),
 
 stages as (

@@ -1,6 +1,6 @@
-with final as (
+with versions as (
     {{- known_versions('activities') }}
 )
 
-select * from final
+select * from versions
 where _operation = 'upsert'
