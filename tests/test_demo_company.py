@@ -20,6 +20,7 @@ from orchestration.ingest.contract import load_source
 from orchestration.ingest.landing import accept, land
 from orchestration.settings import PROJECT_ROOT, Settings
 from tests.conftest import DEMO_AS_OF, Run, published
+from tests.warehouse import Warehouse
 
 SMALL = 0.1
 DAYS = 60
@@ -110,44 +111,57 @@ def load_every(home: Path, directory: Path) -> Settings:
     return to
 
 
-def state(of: Settings) -> dict[str, list[tuple[object, ...]]]:
-    """Every entity's rows as the raw zone knows them in the end: the last version of each key."""
-    rows: dict[str, list[tuple[object, ...]]] = {}
-    for table in load_source("extract").tables:
-        keys = ", ".join(f'"{key}"' for key in table.keys)
-        columns = ", ".join(f'"{column.name}"' for column in table.columns)
-        files = str(of.raw / "extract" / "*" / f"{table.name}.parquet")
-        rows[table.name] = duckdb.execute(
-            f"""
-            select {columns}, _operation from read_parquet(?, union_by_name = true)
-            qualify row_number() over (partition by {keys} order by _extracted_at desc, _batch_id desc) = 1
-            order by all
-            """,
-            [files],
+# Signals tell what could be seen at each past review: a load on a day knows which meetings were booked then, and one
+# load of everything does not.
+SEEN_THEN = {"funnel.deal_signals", "funnel.signal_effectiveness"}
+
+
+def published_tables(release: Path) -> list[str]:
+    with duckdb.connect(str(release), read_only=True) as connection:
+        rows = connection.execute(
+            "select table_schema || '.' || table_name from information_schema.tables order by 1"
         ).fetchall()
-    return rows
+    return [str(name) for (name,) in rows if name not in SEEN_THEN]
+
+
+def assert_same_tables(built: Path, release: Path, tables: list[str]) -> None:
+    """Every row of every table of the release is in the other database, and no other one."""
+    with duckdb.connect(str(built), read_only=True) as connection:
+        connection.execute(f"attach '{release}' as whole (read_only)")
+        for table in tables:
+            # How late events came is what the ways to load differ in.
+            columns = "* exclude (late_count)" if table == "core.data_coverage" else "*"
+            (here, there, alone) = connection.execute(
+                f"""
+                select (select count(*) from {table}), (select count(*) from whole.{table}),
+                    (select count(*) from (
+                        select {columns} from {table} except all select {columns} from whole.{table}
+                    ))
+                """
+            ).fetchone() or (None, None, None)
+            assert (here, alone) == (there, 0), table
 
 
 @pytest.fixture(scope="module")
-def whole(tmp_path_factory: pytest.TempPathFactory, demo_extract: Path) -> dict[str, list[tuple[object, ...]]]:
-    to = Settings(home=tmp_path_factory.mktemp("whole") / "home", _env_file=None)
-    land(to, "extract", demo_extract)
-    accept(to, "extract")
-    return state(to)
+def warehouse(tmp_path_factory: pytest.TempPathFactory, demo_extract: Path, demo_release: Path) -> Warehouse:
+    home = tmp_path_factory.mktemp("whole") / "home"
+    published(home, demo_extract)
+    return Warehouse(home, DEMO_AS_OF, published_tables(demo_release))
 
 
 @settings(max_examples=8, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(back=st.sets(st.integers(min_value=1, max_value=1_700), min_size=1, max_size=5))
 def test_whatever_days_extracts_were_made_on_the_end_is_the_same(
-    tmp_path_factory: pytest.TempPathFactory, whole: dict[str, list[tuple[object, ...]]], back: set[int]
+    tmp_path_factory: pytest.TempPathFactory, warehouse: Warehouse, demo_release: Path, back: set[int]
 ) -> None:
     folder = tmp_path_factory.mktemp("cuts")
     days = [DEMO_AS_OF - timedelta(days=count) for count in back]
-    write_demo(folder / "extracts", scale=SMALL, until=DEMO_AS_OF, extracts_on=days)
-    assert len(list((folder / "extracts").iterdir())) == len(days) + 2
-    arrived = state(load_every(folder / "home", folder / "extracts"))
-    for name, rows in whole.items():
-        assert arrived[name] == rows, name
+    write_demo(folder, scale=SMALL, until=DEMO_AS_OF, extracts_on=days)
+    made = sorted(path for path in folder.iterdir() if path.name != "truth")
+    assert len(made) == len(days) + 1
+    warehouse.load(made)
+    warehouse.build()
+    assert_same_tables(warehouse.database, demo_release, published_tables(demo_release))
 
 
 @pytest.fixture(scope="module")
@@ -160,26 +174,11 @@ def day_by_day(tmp_path_factory: pytest.TempPathFactory) -> Run:
 
 
 def test_sixty_days_one_by_one_publish_what_one_full_load_publishes(day_by_day: Run, demo_run: Run) -> None:
-    with duckdb.connect(str(day_by_day.database), read_only=True) as connection:
-        (batches,) = connection.execute(
-            "select count(distinct _batch_id) from read_parquet(?, union_by_name = true)",
-            [str(day_by_day.home / "raw" / "extract" / "*" / "activities.parquet")],
-        ).fetchone() or (0,)
-        assert batches > 40
-        connection.execute(f"attach '{demo_run.database.resolve()}' as whole (read_only)")
-        tables = connection.execute(
-            "select table_schema, table_name from information_schema.tables where table_catalog = 'whole' order by all"
-        ).fetchall()
-        assert len(tables) >= 13
-        for schema, table in tables:
-            # How late events came is what the two ways differ in.
-            columns = "* exclude (late_count)" if table == "data_coverage" else "*"
-            (here, there, alone) = connection.execute(
-                f"""
-                select (select count(*) from {schema}.{table}), (select count(*) from whole.{schema}.{table}),
-                    (select count(*) from (
-                        select {columns} from {schema}.{table} except all select {columns} from whole.{schema}.{table}
-                    ))
-                """
-            ).fetchone() or (None, None, None)
-            assert (here, alone) == (there, 0), f"{schema}.{table}"
+    (batches,) = duckdb.execute(
+        "select count(distinct _batch_id) from read_parquet(?, union_by_name = true)",
+        [str(day_by_day.home / "raw" / "extract" / "*" / "activities.parquet")],
+    ).fetchone() or (0,)
+    assert batches > 40
+    tables = published_tables(demo_run.database.resolve())
+    assert len(tables) > 12
+    assert_same_tables(day_by_day.database, demo_run.database.resolve(), tables)

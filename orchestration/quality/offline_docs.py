@@ -23,7 +23,7 @@ body{font:15px/1.5 system-ui,sans-serif;max-width:70rem;margin:2rem auto;padding
 table{border-collapse:collapse;width:100%;margin:1rem 0}
 th,td{border-bottom:1px solid #d6dde4;padding:.45rem .6rem;text-align:left;vertical-align:top}
 th{color:#566573;font-weight:600}a{color:#0b5cad}.failed{color:#a61b1b;font-weight:600}.met{color:#1d6b3a}
-ul{padding-left:1.2rem}nav,.navbar,#ge-cta-footer,.alert-dismissible,.ge-walkthrough-modal,.modal{display:none}
+ul{padding-left:1.2rem}nav,footer,.navbar,#ge-cta-footer,.alert-dismissible,.ge-walkthrough-modal,.modal{display:none}
 </style>
 """
 
