@@ -10,7 +10,7 @@ import duckdb
 import pytest
 
 from orchestration.demo.company import write_demo
-from tests.conftest import DEMO_AS_OF, published
+from tests.conftest import DEMO_AS_OF, Run
 from tests.warehouse import Warehouse
 
 TABLES = [
@@ -35,11 +35,8 @@ def extracts(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def warehouse(tmp_path_factory: pytest.TempPathFactory, extracts: Path) -> Warehouse:
-    home = tmp_path_factory.mktemp("as_of") / "home"
-    first = DEMO_AS_OF - timedelta(days=DAYS)
-    published(home, extracts / first.isoformat())
-    return Warehouse(home, first, TABLES)
+def warehouse(tmp_path_factory: pytest.TempPathFactory, demo_run: Run) -> Warehouse:
+    return Warehouse(demo_run, tmp_path_factory.mktemp("as_of") / "home", TABLES)
 
 
 def test_ten_random_past_days_are_told_as_they_were_told_then(

@@ -143,10 +143,8 @@ def assert_same_tables(built: Path, release: Path, tables: list[str]) -> None:
 
 
 @pytest.fixture(scope="module")
-def warehouse(tmp_path_factory: pytest.TempPathFactory, demo_extract: Path, demo_release: Path) -> Warehouse:
-    home = tmp_path_factory.mktemp("whole") / "home"
-    published(home, demo_extract)
-    return Warehouse(home, DEMO_AS_OF, published_tables(demo_release))
+def warehouse(tmp_path_factory: pytest.TempPathFactory, demo_run: Run, demo_release: Path) -> Warehouse:
+    return Warehouse(demo_run, tmp_path_factory.mktemp("whole") / "home", published_tables(demo_release))
 
 
 @settings(max_examples=8, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -160,7 +158,7 @@ def test_whatever_days_extracts_were_made_on_the_end_is_the_same(
     made = sorted(path for path in folder.iterdir() if path.name != "truth")
     assert len(made) == len(days) + 1
     warehouse.load(made)
-    warehouse.build()
+    warehouse.build(DEMO_AS_OF)
     assert_same_tables(warehouse.database, demo_release, published_tables(demo_release))
 
 

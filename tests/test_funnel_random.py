@@ -8,7 +8,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tests.conftest import published
+from tests.conftest import Run
 from tests.extracts import ACCOUNTS, write_extract
 from tests.oracles import funnel
 from tests.test_funnel_history import HISTORY, KEYS, ORACLES, assert_same_cells, published_rows, whole_history
@@ -91,10 +91,9 @@ def histories(draw: st.DrawFn) -> list[dict[str, str]]:
 
 
 @pytest.fixture(scope="module")
-def warehouse(tmp_path_factory: pytest.TempPathFactory) -> Warehouse:
-    folder = tmp_path_factory.mktemp("random")
-    published(folder / "home", write_extract(folder / "x", extracted_at=f"{AS_OF}T22:00:00Z"))
-    return Warehouse(folder / "home", AS_OF, [f"funnel.{table}" for table in (*KEYS, "pipeline_movements")])
+def warehouse(tmp_path_factory: pytest.TempPathFactory, demo_run: Run) -> Warehouse:
+    tables = [f"funnel.{table}" for table in (*KEYS, "pipeline_movements")]
+    return Warehouse(demo_run, tmp_path_factory.mktemp("random") / "home", tables)
 
 
 @settings(max_examples=25, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
@@ -117,7 +116,7 @@ def test_random_histories_tie_and_are_what_the_oracle_says(
         for number, extract in enumerate(extracts)
     ]
     warehouse.load(directories)
-    warehouse.build()
+    warehouse.build(AS_OF)
     database = warehouse.database
     (broken,) = published_rows(
         database,

@@ -12,21 +12,28 @@ from typing import Any
 import duckdb
 
 from orchestration.ingest.landing import EMPTY_BATCH, accept, land
+from orchestration.publish.candidate import read_build
 from orchestration.settings import Settings
+from tests.conftest import Run
 
 
 class Warehouse:
-    """Rebuilds some marts, and what they stand on, in about a second instead of a run's ten.
+    """Rebuilds some marts, and what they stand on, in about a second instead of a run's twenty.
 
     Args:
-        home: of a run that was published, told for `as_of`.
+        run: that was published; its warehouse is copied, and stays as it is.
+        home: of the copy.
         tables: the marts wanted, `schema.table`.
     """
 
-    def __init__(self, home: Path, as_of: date, tables: Sequence[str]) -> None:
+    def __init__(self, run: Run, home: Path, tables: Sequence[str]) -> None:
         self.settings = Settings(home=home, _env_file=None)  # type: ignore[call-arg]
-        self.compiled_for = as_of
-        nodes = json.loads((home / "dbt" / "target" / "manifest.json").read_text())["nodes"]
+        build = read_build(Settings(home=run.home, _env_file=None))  # type: ignore[call-arg]
+        self.compiled_for = build.as_of_date
+        shutil.copytree(run.home / "warehouse", home / "warehouse")
+        for contract in (run.home / "raw").glob(f"*/{EMPTY_BATCH}"):
+            shutil.copytree(contract, home / contract.relative_to(run.home))
+        nodes = json.loads((run.home / "dbt" / "target" / "manifest.json").read_text())["nodes"]
         wanted: dict[str, dict[str, Any]] = {}
 
         def add(name: str) -> None:
@@ -40,15 +47,15 @@ class Warehouse:
         marts = {f"{node['schema']}.{node['alias']}": name for name, node in nodes.items() if "alias" in node}
         for table in tables:
             add(marts[table])
-        compiled = home / "dbt" / "target" / "compiled" / "sightline" / "models"
+        compiled = run.home / "dbt" / "target" / "compiled" / "sightline" / "models"
         self.models = [
             (
                 f"{node['schema']}.{node['alias']}",
                 "view" if node["config"]["materialized"] == "view" else "table",
-                (compiled / node["path"]).read_text(),
+                (compiled / node["path"]).read_text().replace(str(run.home), str(home)),
             )
             for node in wanted.values()
-            if not node["path"].startswith("staging/")
+            if not node["path"].startswith("staging/") or node["path"].startswith("staging/extract/")
         ]
         assert len(self.models) > len(tables)
 
@@ -69,11 +76,10 @@ class Warehouse:
             land(self.settings, "extract", directory)
             accept(self.settings, "extract")
 
-    def build(self, as_of: date | None = None) -> None:
+    def build(self, as_of: date) -> None:
         """Makes the models from what is in the raw zone, told for a day."""
-        then = f"cast('{self.compiled_for}' as date)"
+        then, now = f"cast('{self.compiled_for}' as date)", f"cast('{as_of}' as date)"
         with duckdb.connect(str(self.database)) as connection:
             connection.execute("set TimeZone = 'UTC'")
             for name, kind, sql in self.models:
-                told = sql.replace(then, f"cast('{as_of}' as date)") if as_of else sql
-                connection.execute(f"create or replace {kind} {name} as {told}")
+                connection.execute(f"create or replace {kind} {name} as {sql.replace(then, now)}")
