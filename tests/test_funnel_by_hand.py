@@ -112,9 +112,14 @@ def test_a_deal_closed_before_it_was_created_counts_as_won_and_not_in_cycles(bri
 def test_a_seller_who_has_only_won_has_a_rate_and_not_nothing(bridge: Run) -> None:
     # b and early won, a lost by s1; s2 has decided nothing.
     assert bridge.query(
-        "select member, won_count, lost_count, win_rate, reason from funnel.win_rates "
+        "select member, won_count, lost_count, win_rate, reason, win_rate_low is null, win_rate_high is null "
+        "from funnel.win_rates "
         "where basis = 'closed' and dimension = 'owner' order by 1"
-    ) == [("s1", 2, 1, 2 / 3, None), ("s2", 0, 0, None, "no closed deal"), ("s3", 0, 0, None, "no deal")]
+    ) == [
+        ("s1", 2, 1, 2 / 3, None, False, False),
+        ("s2", 0, 0, None, "no closed deal", True, True),
+        ("s3", 0, 0, None, "no deal", True, True),
+    ]
 
 
 def test_a_category_the_policy_does_not_know_is_kept_as_it_is_called(bridge: Run) -> None:

@@ -19,6 +19,8 @@ def main() -> None:
     A run that is killed cannot stop the dbt it started. Left alone, that dbt would open the warehouse under the next
     run; here it notices, and the next dbt waits for the lock until it is gone.
     """
+    if RUN_PROCESS not in os.environ:
+        sys.exit("sightline-dbt is started by a run; for dbt by hand use dbt, with --project-dir dbt_project.")
     threading.Thread(target=_end_with, args=(int(os.environ[RUN_PROCESS]),), daemon=True).start()
     path = load_settings().dbt_lock
     path.parent.mkdir(parents=True, exist_ok=True)

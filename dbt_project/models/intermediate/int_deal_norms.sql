@@ -52,7 +52,6 @@ ranked as (
             within group (order by won.{{ column }}) as {{ name }}_norm,
         {%- endfor %}
         percentile_disc(0.5) within group (order by won.cycle_days) as cycle_norm,
-        percentile_disc(0.95) within group (order by won.age_days) as age_norm,
         avg(cast(case when won.economic_buyer_count > 0 then 1 else 0 end as double)) as economic_buyer_share,
         avg(cast(case when won.has_specialist then 1 else 0 end as double)) as specialist_share,
         avg(cast(case when won.verified_count + won.claimed_count > 0 then 1 else 0 end as double)) as assessed_share

@@ -93,7 +93,7 @@ judged as (
         delivered.*,
         chosen.level as norm_level,
         chosen.n as norm_n,
-        {%- for norm in ('stage_days', 'pushes', 'remaining', 'quiet', 'inbound', 'engaged', 'next_step', 'cycle', 'age') %}
+        {%- for norm in ('stage_days', 'pushes', 'remaining', 'quiet', 'inbound', 'engaged', 'next_step', 'cycle') %}
         chosen.{{ norm }}_norm,
         {%- endfor %}
         chosen.economic_buyer_share,

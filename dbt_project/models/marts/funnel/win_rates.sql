@@ -1,5 +1,3 @@
-{#- Wilson's interval at 90 %: the two-sided normal quantile. #}
-{%- set z = 1.6448536269514722 %}
 {%- set dimensions = {
     'company': ("'company'", "'Company'"), 'owner': ('owner_id', 'coalesce(owner_name, owner_id)'), 'manager': ('manager_id', 'manager_name'),
     'region': ('region', 'region'), 'segment': ('segment', 'segment'), 'product': ('product_id', 'product_name'),
@@ -180,15 +178,6 @@ shrunk as (
     from spread
 ),
 
-bounded as (
-    select
-        shrunk.*,
-        (win_rate + {{ z * z / 2 }} / nullif(n, 0)) / (1 + {{ z * z }} / nullif(n, 0)) as centre,
-        {{ z }} * sqrt(win_rate * (1 - win_rate) / nullif(n, 0) + {{ z * z / 4 }} / nullif(n * n, 0))
-        / (1 + {{ z * z }} / nullif(n, 0)) as half_width
-    from shrunk
-),
-
 final as (
     select
         basis,
@@ -206,8 +195,8 @@ final as (
         open_count,
         n,
         win_rate,
-        greatest(0, centre - half_width) as win_rate_low,
-        least(1, centre + half_width) as win_rate_high,
+        {{ wilson('win_rate', 'cast(n as double)', -1) }} as win_rate_low,
+        {{ wilson('win_rate', 'cast(n as double)', 1) }} as win_rate_high,
         win_rate_shrunk,
         cast(won_count as double) / nullif(won_count + lost_count, 0) as win_rate_narrow,
         cast(won_amount as decimal(18, 4)) as won_amount,
@@ -220,7 +209,7 @@ final as (
         median_cycle_days,
         period_start,
         {{ as_of_date() }} as as_of_date
-    from bounded
+    from shrunk
 )
 
 select * from final
