@@ -14,3 +14,14 @@
 {% macro deal_policy(name) -%}
     (select deal_policy.value from {{ ref('deal_policy') }} as deal_policy where deal_policy.name = '{{ name }}')
 {%- endmacro %}
+
+{# One number of a policy seed as a constant: engines want percentiles and the days of date arithmetic so. #}
+{% macro policy_constant(name, seed='deal_policy', column='value') -%}
+    {%- set rows = policy_rows(seed) -%}
+    {{- rows[name][column] if execute else 0.5 -}}
+{%- endmacro %}
+
+{# Days of the horizon chances are told for. #}
+{% macro deal_horizon() -%}
+    {{- policy_constant('horizon_days') | float | int -}}
+{%- endmacro %}

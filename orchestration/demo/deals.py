@@ -60,14 +60,23 @@ SEGMENT_PACE = np.array([0.75, 1.0, 1.45, 1.8])
 RENEWAL_WEEKS = 1.5
 QUALITY_WEIGHT = 0.70
 ENGAGEMENT_WEIGHT = np.array([0.0, 0.35, 0.80])
-TROUBLE_LOG_ODDS = np.array([-1.6, -1.2, -1.3, -1.4, -1.0, -1.1, -1.2, -1.3])
+TROUBLE_LOG_ODDS = np.array([-1.6, -1.2, -1.3, -1.4, -1.3, -1.1, -1.2, -1.3])
 TROUBLE_PACE = np.array([0.45, 0.7, 0.65, 0.7, 0.7, 0.35, 0.6, 0.6])
 # In trouble of this kind a deal that is not won ends without a decision more often than it is lost.
 NO_DECISION_LEAN = np.array([1.2, 0.3, 0.6, -1.2, -0.2, 1.4, 0.2, -0.6])
-CAUSE_WEIGHTS = np.array([0.20, 0.13, 0.13, 0.15, 0.10, 0.14, 0.07, 0.08])
-CAUSE_SHARE = np.array([0.42, 0.38, 0.10])
-ONSET_A_WEEK = 0.075
-SPECIALIST_SHARE = np.array([0.25, 0.50, 0.75, 0.90])
+# By segment: where few deals have a specialist on them, none is missed.
+CAUSE_WEIGHTS = np.array(
+    [
+        [0.22, 0.14, 0.14, 0.16, 0.11, 0.15, 0.08, 0.00],
+        [0.22, 0.14, 0.14, 0.16, 0.11, 0.15, 0.08, 0.00],
+        [0.19, 0.12, 0.12, 0.14, 0.09, 0.13, 0.07, 0.14],
+        [0.19, 0.12, 0.12, 0.14, 0.09, 0.13, 0.07, 0.14],
+    ]
+)
+CAUSE_SHARE = np.array([0.27, 0.24, 0.07])
+# How often a week trouble begins in a deal that is to have it. Power and proof are not missed before the solution is shown.
+ONSET_A_WEEK = 0.35
+SPECIALIST_SHARE = np.array([0.25, 0.50, 0.88, 0.94])
 HELPED_LOG_ODDS = {"": 0.10, "helpful_specialist": 0.60, "slow_specialist": -0.20}
 NOT_HELPED_LOG_ODDS = -0.15
 SKIP_SHARE = 0.04
@@ -117,7 +126,7 @@ def win_probability(
     Args:
         passing: deals × stages, the chance of leaving the stage by advancing, out of trouble; and in trouble.
         rate: deals × stages, leavings a week, out of trouble; and in trouble.
-        onset: deals, how often a week trouble begins.
+        onset: deals × stages, how often a week trouble begins.
 
     Returns:
         deals × 2 × stages; the second axis is out of trouble, in trouble. Absorption probabilities of the chain.
@@ -131,7 +140,7 @@ def win_probability(
         for stage in range(stages - 1, -1, -1):
             skip = SKIP_SHARE if stage < SOLUTION else 0.0
             back = REGRESS_SHARE[troubled] if stage > 0 else 0.0
-            begins = 0.0 if troubled else onset / pace[:, stage]
+            begins = 0.0 if troubled else onset[:, stage] / pace[:, stage]
             total = 1.0 + back + begins
             one, two = odds[:, stage] * (1 - skip) / total, odds[:, stage] * skip / total
             trouble = begins * won[:, 1, stage] / total
@@ -185,7 +194,7 @@ class Deals:
         self.prob = np.zeros((room, 2, 5))
         self.passing = np.zeros((room, 2, 5))
         self.rate = np.zeros((room, 2, 5))
-        self.onset = np.zeros(room)
+        self.onset = np.zeros((room, 5))
 
         self.stage_log = Log(("deal", "at", "old", "new"))
         self.close_log = Log(("deal", "at", "old", "new"))
@@ -263,7 +272,8 @@ class Deals:
         self.quality[deal] = rng.normal(0, 1, count)
         self._learn_skill(deal, day)
         draw = rng.random(count)
-        cause = rng.choice(len(CAUSES), count, p=CAUSE_WEIGHTS)
+        cumulated = np.cumsum(CAUSE_WEIGHTS, axis=1)[self.segment[deal]]
+        cause = np.minimum((rng.random(count)[:, None] >= cumulated).sum(axis=1), len(CAUSES) - 1)
         self.cause[deal] = np.where(draw < CAUSE_SHARE[kind], cause, NONE)
         helped = (rng.random(count) < SPECIALIST_SHARE[self.segment[deal]]) & (kind != RENEWAL)
         helped &= self.cause[deal] != NO_PROOF
@@ -313,7 +323,8 @@ class Deals:
         self.passing[deal, 1] = logistic(log_odds + troubled[:, None])
         self.rate[deal, 0] = pace
         self.rate[deal, 1] = pace * np.where(cause == NONE, 1.0, TROUBLE_PACE[np.maximum(cause, 0)])[:, None]
-        self.onset[deal] = np.where(cause == NONE, 0.0, ONSET_A_WEEK)
+        late = ((cause == NO_POWER) | (cause == NO_PROOF))[:, None] & (np.arange(5) < SOLUTION)
+        self.onset[deal] = np.where((cause == NONE)[:, None] | late, 0.0, ONSET_A_WEEK)
         self.prob[deal] = win_probability(
             self.passing[deal, 0], self.passing[deal, 1], self.rate[deal, 0], self.rate[deal, 1], self.onset[deal]
         )
@@ -431,7 +442,7 @@ class Deals:
         person = self.people.owner(self.seat[live], np.full(count, monday))
         pace = self._pace(monday) * np.where(stage == NEGOTIATION, self.people.landing[person], 1.0)
         back = np.where(stage > 0, REGRESS_SHARE[troubled], 0.0)
-        onset = np.where(troubled == 1, 0.0, self.onset[live])
+        onset = np.where(troubled == 1, 0.0, self.onset[live, stage])
         total = rate * (1 + back) + onset
         happens = rng.random(count) < 1 - np.exp(-pace * total)
         which = rng.random(count) * total
@@ -507,9 +518,9 @@ class Deals:
         less = deal[eroding]
         self.discount[less] = np.round(np.minimum(self.discount[less] + rng.uniform(0.03, 0.08, len(less)), 0.40), 4)
         self._shrink(less, rng.uniform(0.75, 0.95, len(less)))
-        drifts = (rng.random(len(deal)) < 0.035) & (self.type[deal] != RENEWAL) & ~eroding
+        drifts = (rng.random(len(deal)) < 0.030) & (self.type[deal] != RENEWAL) & ~eroding
         other = deal[drifts]
-        self._shrink(other, np.exp(rng.normal(0.0, 0.22, len(other))))
+        self._shrink(other, np.exp(rng.normal(0.0, 0.15, len(other))))
         changed = eroding | drifts
         self._reprice(deal[changed], at[changed] + 120)
 

@@ -69,24 +69,36 @@ ACTIONS = [
 
 # A week of an open deal: how many of each, when all is well.
 OUTBOUND_A_WEEK = 0.80
-INBOUND_A_WEEK = 0.55
-MEETINGS_A_WEEK = 0.27
+INBOUND_A_WEEK = 0.70
+MEETINGS_A_WEEK = 0.35
 # What is left of them in trouble: outbound, inbound, meetings, by cause.
 IN_TROUBLE = np.array(
     [
-        [1.35, 0.04, 0.03],
+        [1.70, 0.04, 0.03],
         [0.90, 0.60, 0.60],
         [0.90, 0.60, 0.60],
         [1.00, 0.50, 0.60],
         [1.00, 0.80, 0.80],
-        [0.80, 0.40, 0.20],
-        [0.50, 0.50, 0.10],
+        [0.70, 0.25, 0.08],
+        [0.50, 0.40, 0.04],
         [1.00, 0.70, 0.60],
     ]
 )
+# The part of what happens in a deal that follows a rhythm.
+RHYTHM = 0.8
 PROSPECTING_A_WEEK = 2.0
 DEAL_WORK_A_WEEK = 3.0
 RESCUE_SHARE = 0.62
+
+
+def _some(rng: np.random.Generator, deal: Ints, monday: Ints, expected: Floats) -> Ints:
+    """How often something happened in each deal and week: mostly in a rhythm, partly by chance."""
+    order = np.lexsort((monday, deal))
+    # One rhythm through all deals, one after the other: each begins wherever the one before it ended.
+    beats = np.floor(np.cumsum(expected[order] * RHYTHM)).astype(np.int64)
+    counts = np.empty(len(deal), dtype=np.int64)
+    counts[order] = np.diff(beats, prepend=0)
+    return counts + rng.poisson(expected * (1 - RHYTHM))
 
 
 @dataclass
@@ -134,7 +146,7 @@ class Engagement:
         width = np.where(cause == SINGLE_THREADED, 1, width)
         alone = deals.key_trait[account] == KEY_TRAITS.index("single_contact")
         width = np.where(alone, 1, width)
-        has_power = (rng.random(self.n) < 0.80) & (cause != NO_POWER)
+        has_power = (rng.random(self.n) < 0.92) & (cause != NO_POWER)
         first = np.where(has_power | alone, 0, 1)
         self.first_contact = first
         self.width = np.clip(width, 1, np.maximum(there - first, 1))
@@ -222,13 +234,13 @@ class Engagement:
         cause = np.maximum(deals.cause[deal], 0)
         left = np.where(troubled[:, None], IN_TROUBLE[cause], 1.0)
         keen = np.exp(0.25 * deals.quality[deal])
-        small = np.where(deals.type[deal] == RENEWAL, 0.55, 1.0) * np.array([0.8, 0.95, 1.2, 1.4])[deals.segment[deal]]
+        small = np.where(deals.type[deal] == RENEWAL, 0.65, 1.0) * np.array([0.8, 0.95, 1.2, 1.4])[deals.segment[deal]]
         # A seller who works less has fewer deals, not less for each of them.
         worked = small
         for which, (rate, factor) in enumerate(
             ((OUTBOUND_A_WEEK, worked), (INBOUND_A_WEEK, keen * small * worked**0.5), (MEETINGS_A_WEEK, worked * keen))
         ):
-            count = rng.poisson(np.where(future & (which < 2), 0.0, rate * factor * left[:, which]))
+            count = _some(rng, deal, monday, np.where(future & (which < 2), 0.0, rate * factor * left[:, which]))
             row = np.repeat(np.arange(len(deal)), count)
             at = work_time(rng, monday[row] + rng.integers(0, 5, len(row)))
             kept = (at > deals.created_at[deal[row]]) & (at < self.end[deal[row]])
@@ -553,7 +565,7 @@ class Engagement:
         for element, name in enumerate(ELEMENTS):
             due = moments[DUE_AT_STAGE[element]]
             asked = fresh & (due != NONE)
-            known = np.full(self.n, 0.86)
+            known = np.full(self.n, 0.90)
             if name == "economic_buyer":
                 known = np.where(cause == NO_POWER, 0.12, known)
             elif name == "competition":

@@ -1,12 +1,14 @@
 {{ config(materialized='table') }}
 {#- Norms stand for a month: what was known before it began about deals won in the 24 months before. #}
 {%- set levels = {
-    'segment, type and stage': ['segment', 'opportunity_type', 'stage'], 'segment and stage': ['segment', 'stage'], 'stage': ['stage'],
+    'segment, type and stage': ['segment', 'opportunity_type', 'stage'], 'type and stage': ['opportunity_type', 'stage'], 'stage': ['stage'],
 } %}
-{%- set policy = policy_rows('signals') %}
 {%- set dimensions = ['segment', 'opportunity_type', 'stage'] %}
 with weeks as (
-    select * from {{ ref('int_deal_weeks') }}
+    select
+        weeks.*,
+        max(case when has_effort then 1 else 0 end) over () = 1 as is_effort_recorded
+    from {{ ref('int_deal_weeks') }} as weeks
     where stage is not null
 ),
 
@@ -15,6 +17,7 @@ calendar as (
     where month_start <= {{ as_of_date() }}
 ),
 
+-- Where anything is recorded at all, silence means something: a deal that was brought in with its end is no norm for it.
 -- Reviews of deals that have been decided, in each month whose norm they are part of.
 decided as (
     select
@@ -29,7 +32,7 @@ decided as (
 
 won as (
     select * from decided
-    where is_won
+    where is_won and (has_effort or not is_effort_recorded)
 ),
 
 ranked as (
@@ -45,12 +48,15 @@ ranked as (
         {#- The nearest rank: a value that was really seen. #}
         {%- for name, (column, signal) in {
             'stage_days': ('days_in_stage', 'stalled'), 'pushes': ('push_count', 'repeated_push'),
-            'remaining': ('remaining_days', 'impossible_date'), 'quiet': ('quiet_days', 'quiet'), 'inbound': ('inbound_days', 'ghosted'),
-            'engaged': ('engaged_count', 'single_threaded'), 'next_step': ('next_step_days', 'no_next_step'),
+            'remaining': ('remaining_days', 'impossible_date'), 'quiet': ('quiet_days', 'quiet'), 'unanswered': ('unanswered_days', 'ghosted'),
+            'buyer': ('buyer_count', 'single_threaded'), 'next_step': ('next_step_days', 'no_next_step'),
         }.items() %}
-        percentile_disc({{ policy[signal]['norm_percentile'] if execute else 0.5 }})
+        percentile_disc({{ policy_constant(signal, 'signals', 'norm_percentile') }})
             within group (order by won.{{ column }}) as {{ name }}_norm,
         {%- endfor %}
+        percentile_disc({{ policy_constant('silence_percentile') }}) within group (order by won.unanswered_days) as silence_norm,
+        percentile_disc({{ policy_constant('age_percentile') }}) within group (order by won.age_days) as age_norm,
+        percentile_disc(0.5) within group (order by won.hours_in_all - won.hours_spent) as effort_norm,
         percentile_disc(0.5) within group (order by won.cycle_days) as cycle_norm,
         avg(cast(case when won.economic_buyer_count > 0 then 1 else 0 end as double)) as economic_buyer_share,
         avg(cast(case when won.has_specialist then 1 else 0 end as double)) as specialist_share,

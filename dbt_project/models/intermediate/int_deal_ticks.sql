@@ -28,6 +28,11 @@ specialists as (
     where role = 'specialist'
 ),
 
+executives as (
+    select distinct rep_id from {{ ref('reps') }}
+    where role = 'executive'
+),
+
 history as (
     select * from {{ ref('int_opportunity_history') }}
 ),
@@ -46,7 +51,20 @@ visits as (
 ),
 
 qualifications as (
-    select * from {{ ref('int_qualifications_known') }}
+    select
+        opportunity_id,
+        element,
+        greatest(assessed_at, _known_at) as known_at
+    from {{ ref('int_qualifications_known') }}
+    where not _is_deleted and status in ('claimed', 'verified')
+),
+
+named as (
+    select
+        opportunity_id,
+        contact_id,
+        greatest(coalesce(added_at, _known_at), _known_at) as known_at
+    from {{ ref('int_opportunity_contacts_known') }}
     where not _is_deleted
 ),
 
@@ -61,6 +79,28 @@ engaged as (
     group by held.opportunity_id, held.contact_id
 ),
 
+-- People at the buyer: named on the deal, or taking part whether named or not.
+buyers as (
+    select
+        opportunity_id,
+        contact_id,
+        min(known_at) as known_at
+    from (
+        select
+            opportunity_id,
+            contact_id,
+            known_at
+        from named
+        union all
+        select
+            opportunity_id,
+            contact_id,
+            known_at
+        from engaged
+    )
+    group by opportunity_id, contact_id
+),
+
 redated as (
     select
         history.opportunity_id,
@@ -72,14 +112,16 @@ redated as (
 ),
 
 final as (
+    -- Whoever meets us has answered, whoever wrote the invitation. The amount is the minutes it took.
     select
         opportunity_id,
         case
+            when activity_type in ('meeting', 'demo') and coalesce(direction, 'outbound') <> 'internal' then 'meeting'
             when direction = 'inbound' then 'inbound'
             when direction = 'outbound' then 'outbound'
             else 'internal'
         end as kind,
-        cast(null as double) as amount,
+        cast(duration_minutes as double) as amount,
         occurred_at as happened_at,
         known_at
     from held
@@ -108,12 +150,22 @@ final as (
     inner join specialists on held.user_id = specialists.rep_id
     union all
     select
+        held.opportunity_id,
+        'executive_outreach' as kind,
+        cast(null as double) as amount,
+        held.occurred_at as happened_at,
+        held.known_at
+    from held
+    inner join executives on held.user_id = executives.rep_id
+    where held.direction = 'outbound' and held.activity_type not in ('meeting', 'demo')
+    union all
+    select
         opportunity_id,
-        'engaged' as kind,
+        'buyer' as kind,
         cast(null as double) as amount,
         known_at as happened_at,
         known_at
-    from engaged
+    from buyers
     union all
     select
         engaged.opportunity_id,
@@ -126,6 +178,15 @@ final as (
         on engaged.opportunity_id = roles.opportunity_id
         and engaged.contact_id = roles.contact_id
     where roles.is_economic_buyer = 1
+    union all
+    select
+        opportunity_id,
+        'economic_buyer' as kind,
+        cast(null as double) as amount,
+        known_at as happened_at,
+        known_at
+    from qualifications
+    where element = 'economic_buyer'
     union all
     -- A push goes past the end of a fiscal quarter.
     select
@@ -163,12 +224,12 @@ final as (
     union all
     select
         opportunity_id,
-        'competition_assessed' as kind,
+        'competitor_answered' as kind,
         cast(null as double) as amount,
-        assessed_at as happened_at,
-        greatest(assessed_at, _known_at) as known_at
+        known_at as happened_at,
+        known_at
     from qualifications
-    where element = 'competition' and status in ('claimed', 'verified')
+    where element = 'competition'
 )
 
 select * from final

@@ -25,6 +25,10 @@ elements as (
     select * from {{ ref('qualification_elements') }}
 ),
 
+calendar as (
+    select * from {{ ref('calendar') }}
+),
+
 qualifications as (
     select
         opportunity_id,
@@ -79,18 +83,20 @@ running as (
     select
         timeline.*,
         count(case when kind = 'outbound' then 1 end) over so_far as outbound_count,
-        max(case when kind in ('inbound', 'outbound', 'internal') then happened_at end) over so_far as last_activity_at,
-        max(case when kind = 'inbound' then happened_at end) over so_far as last_inbound_at,
+        sum(case when kind in ('meeting', 'inbound', 'outbound', 'internal') then amount end) over so_far as minutes,
+        max(case when kind in ('meeting', 'inbound', 'outbound', 'internal') then happened_at end) over so_far as last_activity_at,
+        max(case when kind in ('meeting', 'inbound') then happened_at end) over so_far as last_answer_at,
+        max(case when kind = 'executive_outreach' then happened_at end) over so_far as executive_outreach_at,
         max(case when kind = 'owner_meeting' then happened_at end) over so_far as last_owner_meeting_at,
         max(case when kind = 'specialist' then happened_at end) over so_far as last_specialist_at,
-        count(case when kind = 'engaged' then 1 end) over so_far as engaged_count,
+        count(case when kind = 'buyer' then 1 end) over so_far as buyer_count,
         count(case when kind = 'economic_buyer' then 1 end) over so_far as economic_buyer_count,
         count(case when kind = 'push' then 1 end) over so_far as push_count,
         sum(case when kind in ('push', 'delay') then amount end) over so_far as push_days,
         max(case when kind = 'new_owner' then happened_at end) over so_far as owner_changed_at,
         max(case when kind = 'competitor' then happened_at end) over so_far as competitor_at,
-        max(case when kind = 'competition_assessed' then happened_at end) over so_far as competition_assessed_at,
-        max(case when kind = 'next_step' then happened_at end) over so_far as next_step_at,
+        max(case when kind = 'competitor_answered' then happened_at end) over so_far as competitor_answered_at,
+        max(case when kind in ('next_step', 'meeting') then happened_at end) over so_far as next_step_at,
         count(case when kind = 'regression' then 1 end) over so_far as regression_count
     from timeline
     window so_far as (
@@ -103,7 +109,7 @@ running as (
 unanswered as (
     select
         running.*,
-        outbound_count - coalesce(max(case when kind = 'inbound' then outbound_count end) over (
+        outbound_count - coalesce(max(case when kind in ('meeting', 'inbound') then outbound_count end) over (
             partition by opportunity_id
             order by at_moment, case when kind = 'review' then 0 else 1 end
             rows between unbounded preceding and current row
@@ -131,6 +137,35 @@ in_stage as (
         on visits.opportunity_id = history.opportunity_id
         and visits.entered_at >= history.valid_from
         and (history.valid_to is null or visits.entered_at < history.valid_to)
+),
+
+-- A new stage does not make good what was given away just before it.
+recent_highs as (
+    select
+        reviews.opportunity_id,
+        reviews.snapshot_date,
+        max(history.amount) as amount_source
+    from reviews
+    inner join history
+        on reviews.opportunity_id = history.opportunity_id
+        and history.valid_from < reviews.review_at
+        and (
+            history.valid_to is null
+            or history.valid_to >= cast({{ add_days('reviews.snapshot_date', '-' ~ policy_constant('value_erosion', 'signals', 'window_days')) }} as timestamp)
+        )
+    group by reviews.opportunity_id, reviews.snapshot_date
+),
+
+efforts as (
+    select
+        ticks.opportunity_id,
+        sum(ticks.amount) as minutes
+    from {{ ref('int_deal_ticks') }} as ticks
+    inner join deals on ticks.opportunity_id = deals.opportunity_id
+    where
+        ticks.kind in ('meeting', 'inbound', 'outbound', 'internal')
+        and (deals.closed_on is null or ticks.happened_at < {{ end_of_day('deals.closed_on') }})
+    group by ticks.opportunity_id
 ),
 
 now_amounts as (
@@ -198,10 +233,10 @@ final as (
             {{ day_count('cast(coalesce(seen.last_activity_at, deals.created_on) as date)', 'reviews.snapshot_date') }} as bigint
         ) as quiet_days,
         cast(
-            {{ day_count('cast(coalesce(seen.last_inbound_at, deals.created_on) as date)', 'reviews.snapshot_date') }} as bigint
-        ) as inbound_days,
+            {{ day_count('cast(coalesce(seen.last_answer_at, deals.created_on) as date)', 'reviews.snapshot_date') }} as bigint
+        ) as unanswered_days,
         seen.unanswered_count,
-        seen.engaged_count,
+        seen.buyer_count,
         seen.economic_buyer_count,
         seen.push_count,
         cast(coalesce(seen.push_days, 0) as bigint) as push_days,
@@ -213,12 +248,18 @@ final as (
         qualified.required_count,
         qualified.verified_count,
         qualified.claimed_count,
-        cast(now_amounts.amount_source as double) / nullif(cast(in_stage.entry_amount_source as double), 0) as amount_kept_share,
+        cast(now_amounts.amount_source as double)
+        / nullif(cast(greatest(in_stage.entry_amount_source, recent_highs.amount_source) as double), 0) as amount_kept_share,
+        coalesce(seen.minutes, 0) / 60 as hours_spent,
+        coalesce(efforts.minutes, 0) / 60 as hours_in_all,
+        efforts.minutes is not null as has_effort,
+        coalesce(seen.executive_outreach_at > coalesce(seen.last_answer_at, cast(deals.created_on as timestamp)), false)
+        and {{ day_count('cast(seen.executive_outreach_at as date)', 'reviews.snapshot_date') }} >= {{ deal_policy('executive_answer_days') }}
+            as is_executive_unanswered,
         seen.last_specialist_at is not null as has_specialist,
         coalesce(
             seen.competitor_at is not null
-            and not coalesce(seen.last_specialist_at > seen.competitor_at, false)
-            and not coalesce(seen.competition_assessed_at > seen.competitor_at, false), false
+            and not coalesce(seen.competitor_answered_at > seen.competitor_at, false), false
         ) as has_unanswered_competitor,
         cast({{ day_count('cast(seen.owner_changed_at as date)', 'reviews.snapshot_date') }} as bigint) as owner_days,
         coalesce(seen.last_owner_meeting_at > seen.owner_changed_at, false) as has_new_owner_met,
@@ -226,6 +267,7 @@ final as (
         deals.is_open,
         deals.cycle_days,
         reviews.close_date,
+        calendar.quarter_end as dated_quarter_end,
         deals.closed_on,
         reviews.snapshot_date
     from reviews
@@ -239,6 +281,11 @@ final as (
     left join in_stage
         on reviews.opportunity_id = in_stage.opportunity_id
         and reviews.snapshot_date = in_stage.snapshot_date
+    left join recent_highs
+        on reviews.opportunity_id = recent_highs.opportunity_id
+        and reviews.snapshot_date = recent_highs.snapshot_date
+    left join efforts on reviews.opportunity_id = efforts.opportunity_id
+    left join calendar on reviews.close_date = calendar.day
     left join booked
         on reviews.opportunity_id = booked.opportunity_id
         and reviews.snapshot_date = booked.snapshot_date

@@ -1,0 +1,215 @@
+{{ config(materialized='table') }}
+-- What each open deal was judged to be at each review, with what was known then.
+with policy as (
+    select * from {{ ref('signals') }}
+),
+
+reviews as (
+    select * from {{ ref('int_deal_reviews') }}
+),
+
+chances as (
+    select * from {{ ref('int_deal_chances') }}
+),
+
+calendar as (
+    select distinct month_start from {{ ref('calendar') }}
+    where month_start <= {{ as_of_date() }}
+),
+
+standing as (
+    select * from {{ ref('int_signal_standing') }}
+    where segment = 'all' and is_active
+),
+
+fired as (
+    select
+        fired.opportunity_id,
+        fired.snapshot_date,
+        fired.signal,
+        policy.rank,
+        policy.points,
+        policy.is_fixable
+    from {{ ref('int_signal_weeks') }} as fired
+    inner join reviews
+        on fired.opportunity_id = reviews.opportunity_id
+        and fired.snapshot_date = reviews.snapshot_date
+    inner join standing
+        on reviews.month_start = standing.month_start
+        and fired.signal = standing.signal
+    inner join policy on fired.signal = policy.signal
+),
+
+ranked as (
+    select
+        fired.*,
+        row_number() over (partition by opportunity_id, snapshot_date order by rank) as place,
+        row_number() over (partition by opportunity_id, snapshot_date, is_fixable order by rank) as place_of_kind
+    from fired
+),
+
+totals as (
+    select
+        opportunity_id,
+        snapshot_date,
+        count(*) as signal_count,
+        sum(points) as points,
+        max(case when place = 1 then signal end) as top_signal,
+        max(case when place_of_kind = 1 and is_fixable then signal end) as top_fixable_signal
+    from ranked
+    group by opportunity_id, snapshot_date
+),
+
+decided as (
+    select
+        coalesce(segment, 'unknown') as segment,
+        cast(date_trunc('month', closed_on) as date) as closed_month,
+        count(*) as n,
+        count(case when is_won then 1 end) as won_count
+    from {{ ref('opportunities') }}
+    where closed_on is not null and not is_deleted
+    group by coalesce(segment, 'unknown'), cast(date_trunc('month', closed_on) as date)
+),
+
+segment_rates as (
+    select
+        calendar.month_start,
+        decided.segment,
+        cast(sum(decided.won_count) as double) / sum(decided.n) as win_rate,
+        cast(sum(sum(decided.won_count)) over (partition by calendar.month_start) as double)
+        / sum(sum(decided.n)) over (partition by calendar.month_start) as overall_win_rate
+    from decided
+    inner join calendar
+        on decided.closed_month < calendar.month_start
+        and decided.closed_month >= {{ add_months('calendar.month_start', -24) }}
+    group by calendar.month_start, decided.segment
+),
+
+larges as (
+    select
+        segment,
+        snapshot_date,
+        percentile_cont({{ policy_constant('effort_amount_percentile') }}) within group (order by cast(amount as double)) as amount
+    from reviews
+    group by segment, snapshot_date
+),
+
+judged as (
+    select
+        reviews.*,
+        chances.base_n as p_n,
+        chances.p_win,
+        chances.p_slip,
+        chances.p_lose,
+        greatest(chances.p_win_untroubled - chances.p_win, 0) as p_to_gain,
+        coalesce(totals.signal_count, 0) as signal_count,
+        coalesce(totals.points, 0) as points,
+        totals.top_signal,
+        totals.top_fixable_signal,
+        reviews.required_count - reviews.verified_count - reviews.claimed_count as unknown_count,
+        -- The chance below which the effort that remains costs more than it can bring.
+        reviews.effort_norm * {{ deal_policy('hour_cost') }} / nullif({{ deal_policy('margin_share') }} * cast(reviews.amount as double), 0)
+            as break_even,
+        coalesce(reviews.age_days > reviews.age_norm, false) as is_too_old,
+        coalesce(chances.p_win < {{ deal_policy('base_share') }} * chances.base_p_win, false) as is_hopeless,
+        coalesce(
+            reviews.push_count >= {{ deal_policy('silence_pushes') }} and reviews.unanswered_days > reviews.silence_norm, false
+        ) as is_silent,
+        coalesce(segment_rates.win_rate < {{ deal_policy('segment_share') }} * segment_rates.overall_win_rate, false)
+        and coalesce(reviews.required_count - reviews.verified_count - reviews.claimed_count, 0) >= {{ deal_policy('segment_unknowns') }}
+            as is_weak_segment,
+        larges.amount as large_amount
+    from reviews
+    left join chances
+        on reviews.opportunity_id = chances.opportunity_id
+        and reviews.snapshot_date = chances.snapshot_date
+    left join totals
+        on reviews.opportunity_id = totals.opportunity_id
+        and reviews.snapshot_date = totals.snapshot_date
+    left join segment_rates
+        on reviews.month_start = segment_rates.month_start
+        and reviews.segment = segment_rates.segment
+    left join larges
+        on reviews.segment = larges.segment
+        and reviews.snapshot_date = larges.snapshot_date
+),
+
+ruled as (
+    select
+        judged.*,
+        coalesce(p_win < break_even, false) as is_below_break_even,
+        case when is_too_old then 1 else 0 end
+        + case when is_hopeless then 1 else 0 end
+        + case when is_silent then 1 else 0 end
+        + case when is_weak_segment then 1 else 0 end
+        + case when coalesce(p_win < break_even, false) then 1 else 0 end
+        + case when is_executive_unanswered then 1 else 0 end as rule_count
+    from judged
+),
+
+-- Of each deal that was won, the most rules it ever met while its chance was below break-even: so many rules would have dropped it.
+survivors as (
+    select
+        opportunity_id,
+        cast(date_trunc('month', max(closed_on)) as date) as closed_month,
+        max(cast(amount as double)) as amount,
+        max(case when is_below_break_even then rule_count else 0 end) as rule_count
+    from ruled
+    where is_won and snapshot_date < closed_on
+    group by opportunity_id
+),
+
+limits as (
+    select 2 as rules_required
+    union all
+    select 3 as rules_required
+    union all
+    select 4 as rules_required
+    union all
+    select 5 as rules_required
+    union all
+    select 6 as rules_required
+),
+
+replayed as (
+    select
+        calendar.month_start,
+        limits.rules_required,
+        sum(case when survivors.rule_count >= limits.rules_required then survivors.amount else 0 end)
+        / nullif(sum(survivors.amount), 0) as dropped_share
+    from calendar
+    cross join limits
+    inner join survivors
+        on survivors.closed_month < calendar.month_start
+        and survivors.closed_month >= {{ add_months('calendar.month_start', -24) }}
+    group by calendar.month_start, limits.rules_required
+),
+
+guardrail as (
+    select * from replayed
+    where rules_required >= {{ deal_policy('rules_minimum') }} and dropped_share <= {{ deal_policy('guardrail_share') }}
+    qualify row_number() over (partition by month_start order by rules_required) = 1
+),
+
+final as (
+    select
+        ruled.*,
+        guardrail.rules_required,
+        guardrail.dropped_share,
+        ruled.points >= {{ deal_policy('attention_points') }} as is_troubled,
+        case
+            when coalesce(ruled.is_below_break_even and ruled.rule_count >= guardrail.rules_required, false) then 'de_resource'
+            when
+                ruled.p_win between {{ deal_policy('effort_p_low') }} and {{ deal_policy('effort_p_high') }}
+                and cast(ruled.amount as double) >= ruled.large_amount
+                and ruled.top_fixable_signal is not null
+                and ruled.days_to_close >= {{ deal_policy('effort_days_left') }}
+                then 'extra_effort'
+            when ruled.points >= {{ deal_policy('attention_points') }} then 'attention'
+            else 'on_track'
+        end as verdict
+    from ruled
+    left join guardrail on ruled.month_start = guardrail.month_start
+)
+
+select * from final
