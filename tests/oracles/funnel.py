@@ -264,7 +264,7 @@ def updated(row: Row) -> datetime:
     return value_or_none(to_time, row.get("updated_at")) or ALWAYS
 
 
-def load(directories: list[Path]) -> Facts:
+def load(directories: list[Path], entities: list[Entity] = ENTITIES) -> Facts:
     """Reads extract directories in the order given, which is the order they were made in."""
     facts = Facts()
     newest: dict[tuple[str, Key], Row | None] = {}
@@ -274,7 +274,7 @@ def load(directories: list[Path]) -> Facts:
         header = json.loads(header_path.read_text()) if header_path.exists() else {}
         made = header.get("extracted_at")
         extracted_at = to_time(made) if made else datetime.now(UTC).replace(tzinfo=None)
-        for entity in ENTITIES:
+        for entity in entities:
             path = Path(directory) / f"{entity.file}.csv"
             if not path.exists():
                 continue
