@@ -246,9 +246,12 @@ def opportunities(facts: Facts, as_of: date) -> list[Opportunity]:
 
 
 def pushes(deal: Deal) -> list[int]:
-    """By how many days each push moved the close date: a move to a later day."""
-    dates = [stretch.close_date for stretch in deal.stretches]
-    return [(new - old).days for old, new in zip(dates, dates[1:], strict=False) if old and new and new > old]
+    """By how many days each push moved the close date: a move to a later day while the deal was in the pipeline."""
+    return [
+        (new.close_date - old.close_date).days
+        for old, new in zip(deal.stretches, deal.stretches[1:], strict=False)
+        if old.close_date and new.close_date and new.close_date > old.close_date and not funnel.is_closed(new.stage)
+    ]
 
 
 def amount_change(deal: Deal) -> Decimal | None:
@@ -423,7 +426,7 @@ def sellers(facts: Facts, as_of: date, known: list[Opportunity]) -> set[str]:
 def sales_velocity(facts: Facts, as_of: date) -> pd.DataFrame:
     known = [one for one in opportunities(facts, as_of) if not one.is_deleted]
     decided = [one for one in known if not one.is_open and one.closed_on]
-    population = [one for one in decided if one.created_on and one.amount is not None]
+    population = [one for one in decided if one.cycle_days is not None and one.amount is not None]
     scopes = {scope for one in known for scope in one.scopes} | {("company", "company")}
     scopes |= {("seller", seller) for seller in sellers(facts, as_of, known)}
     first = min(one.closed_on for one in decided if one.closed_on)
@@ -434,7 +437,7 @@ def sales_velocity(facts: Facts, as_of: date) -> pd.DataFrame:
             for scope in sorted(scopes):
                 here = [one for one in inside if scope in one.scopes]
                 won = [float(one.amount) for one in here if one.outcome == "won" and one.amount is not None]
-                days = [one.days_to_close for one in here if one.days_to_close is not None]
+                days = [one.cycle_days for one in here if one.cycle_days is not None]
                 n, cycle = len(here), float(median(days)) if days else None
                 low, high = wilson(len(won) / n if n else 0.0, n)
                 rows.append(

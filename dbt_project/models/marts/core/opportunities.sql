@@ -51,9 +51,19 @@ delivered as (
 ),
 
 -- Where the deal stood on the as-of date; a deal of unknown creation has no history and is told by its row.
-states as (
+history as (
     select * from {{ ref('int_opportunity_history') }}
+),
+
+states as (
+    select * from history
     where valid_to is null
+),
+
+-- Its first stage is closed: a booking, and in no cycle.
+created_closed as (
+    select opportunity_id from history
+    qualify row_number() over (partition by opportunity_id order by valid_from) = 1 and not is_open
 ),
 
 current_states as (
@@ -143,12 +153,13 @@ line_totals as (
     group by opportunity_id
 ),
 
+-- The day written on a deal as it closes is no push.
 pushes as (
     select
         opportunity_id,
-        {{ day_count('try_cast(substr(old_value, 1, 10) as date)', 'try_cast(substr(new_value, 1, 10) as date)') }} as pushed_days
-    from changes
-    where field = 'close_date'
+        is_in_pipeline,
+        {{ day_count('lag(close_date) over (partition by opportunity_id order by valid_from)', 'close_date') }} as pushed_days
+    from history
 ),
 
 push_totals as (
@@ -157,7 +168,7 @@ push_totals as (
         count(*) as push_count,
         sum(pushed_days) as push_days
     from pushes
-    where pushed_days > 0
+    where pushed_days > 0 and is_in_pipeline
     group by opportunity_id
 ),
 
@@ -238,7 +249,10 @@ final as (
             end as bigint
         ) as age_days,
         cast(
-            case when rated.closed_on >= rated.created_on then {{ day_count('rated.created_on', 'rated.closed_on') }} end as bigint
+            case
+                when rated.closed_on >= rated.created_on and not (delivered.has_changes and created_closed.opportunity_id is not null)
+                    then {{ day_count('rated.created_on', 'rated.closed_on') }}
+            end as bigint
         ) as cycle_days,
         cast(
             case
@@ -272,6 +286,7 @@ final as (
     left join accounts on rated.account_id = accounts.account_id
     left join products on rated.product_id = products.product_id
     left join line_totals on rated.opportunity_id = line_totals.opportunity_id
+    left join created_closed on rated.opportunity_id = created_closed.opportunity_id
     left join push_totals on rated.opportunity_id = push_totals.opportunity_id
     left join change_totals on rated.opportunity_id = change_totals.opportunity_id
     left join contact_totals on rated.opportunity_id = contact_totals.opportunity_id

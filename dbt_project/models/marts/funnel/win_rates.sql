@@ -88,6 +88,43 @@ expected as (
     select 'product' as dimension, product_id as member, name as member_name from products
 ),
 
+-- From the first to the last period of each kind, also those in which nothing happened.
+periods as (
+    {%- for basis in ('closed', 'created') %}
+    {%- for period in ('quarter', 'month') %}
+    select distinct
+        '{{ basis }}' as basis,
+        '{{ "close" if basis == "closed" else basis }}_{{ period }}' as dimension,
+        calendar.{{ period }}_name as member,
+        calendar.{{ period }}_start as period_start
+    from calendar
+    inner join (select min({{ basis }}_on) as first_on, max({{ basis }}_on) as last_on from deals) as ends
+        on calendar.day >= ends.first_on
+        and calendar.day <= ends.last_on
+    {{ 'union all' if not (basis == 'created' and period == 'month') }}
+    {%- endfor %}
+    {%- endfor %}
+),
+
+expected_by_basis as (
+    select
+        bases.basis,
+        expected.dimension,
+        expected.member,
+        expected.member_name,
+        cast(null as date) as period_start
+    from expected
+    cross join bases
+    union all
+    select
+        basis,
+        dimension,
+        member,
+        member as member_name,
+        period_start
+    from periods
+),
+
 counted as (
     select
         basis,
@@ -99,9 +136,18 @@ counted as (
         count(case when is_lost then 1 end) as lost_count,
         count(case when is_no_decision then 1 end) as no_decision_count,
         count(case when is_open then 1 end) as open_count,
-        sum(case when is_won then amount end) as won_amount,
-        sum(case when is_won then list_amount end) as won_list_amount,
-        sum(case when is_lost then list_amount end) as lost_list_amount,
+        case
+            when count(case when is_won then 1 end) > 0 then sum(case when is_won then amount end)
+            when count(case when not is_open then 1 end) > 0 then 0
+        end as won_amount,
+        case
+            when count(case when is_won then 1 end) > 0 then sum(case when is_won then list_amount end)
+            when count(case when not is_open then 1 end) > 0 then 0
+        end as won_list_amount,
+        case
+            when count(case when is_lost then 1 end) > 0 then sum(case when is_lost then list_amount end)
+            when count(case when not is_open then 1 end) > 0 then 0
+        end as lost_list_amount,
         sum(case when not is_open then list_amount end) as closed_list_amount,
         sum(case when not is_open then amount end) as closed_amount,
         median(cast(case when is_won then amount end as double)) as median_won_amount,
@@ -114,11 +160,11 @@ counted as (
 
 complete as (
     select
-        coalesce(counted.basis, bases.basis) as basis,
+        coalesce(counted.basis, expected.basis) as basis,
         coalesce(counted.dimension, expected.dimension) as dimension,
         coalesce(counted.member, expected.member) as member,
         coalesce(expected.member_name, counted.member_name) as member_name,
-        counted.period_start,
+        coalesce(counted.period_start, expected.period_start) as period_start,
         coalesce(counted.won_count, 0) as won_count,
         coalesce(counted.lost_count, 0) as lost_count,
         coalesce(counted.no_decision_count, 0) as no_decision_count,
@@ -133,10 +179,9 @@ complete as (
         counted.median_won_amount,
         cast(counted.cycle_days as double) / nullif(counted.cycle_count, 0) as mean_cycle_days,
         counted.median_cycle_days
-    from expected
-    cross join bases
+    from expected_by_basis as expected
     full outer join counted
-        on bases.basis = counted.basis
+        on expected.basis = counted.basis
         and expected.dimension = counted.dimension
         and expected.member = counted.member
     cross join amount_bases
@@ -154,17 +199,24 @@ rated as (
     window dimension_members as (partition by basis, dimension)
 ),
 
--- How much members differ beyond chance: the intra-class correlation by the analysis-of-variance moment estimator.
-spread as (
+-- How much members differ beyond chance: the intra-class correlation by one-way analysis of variance of won and not won.
+squares as (
     select
         rated.*,
-        (
-            sum(n * (win_rate - mean_rate) * (win_rate - mean_rate)) over in_one_order / nullif(mean_rate * (1 - mean_rate), 0)
-            - (member_count - 1)
-        ) / nullif(total_n - sum_of_squares / nullif(total_n, 0) - (member_count - 1), 0) as correlation
+        sum(n * (win_rate - mean_rate) * (win_rate - mean_rate)) over in_one_order / nullif(member_count - 1, 0) as mean_square_between,
+        sum(n * win_rate * (1 - win_rate)) over in_one_order / nullif(total_n - member_count, 0) as mean_square_within,
+        (total_n - sum_of_squares / nullif(total_n, 0)) / nullif(member_count - 1, 0) as members_size
     from rated
     -- Fractions are added in one order, so that the same deals give the same bytes.
     window in_one_order as (partition by basis, dimension order by member rows between unbounded preceding and unbounded following)
+),
+
+spread as (
+    select
+        squares.*,
+        (mean_square_between - mean_square_within)
+        / nullif(mean_square_between + (members_size - 1) * mean_square_within, 0) as correlation
+    from squares
 ),
 
 shrunk as (
