@@ -166,7 +166,7 @@ best as (
     qualify
         row_number() over (
             partition by chosen.segment, chosen.product_id
-            order by chosen.win_rate_shrunk desc nulls last, loads.open_deal_count, chosen.rep_id
+            order by chosen.win_rate_shrunk desc nulls last, loads.open_deal_count asc, chosen.rep_id asc
         ) = 1
 ),
 
