@@ -21,6 +21,9 @@ TABLES = [
     "funnel.stage_visits",
     "funnel.deal_signals",
     "funnel.signal_effectiveness",
+    "funnel.deal_teams",
+    "funnel.teaming_effect",
+    "funnel.specialist_suggestions",
 ]
 DAYS, DATES = 60, 10
 
