@@ -21,6 +21,8 @@ TABLES = [
     "funnel.stage_visits",
     "funnel.deal_signals",
     "funnel.signal_effectiveness",
+    "funnel.deal_health",
+    "funnel.review_agenda",
     "funnel.deal_teams",
     "funnel.teaming_effect",
     "funnel.specialist_suggestions",

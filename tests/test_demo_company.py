@@ -113,7 +113,7 @@ def load_every(home: Path, directory: Path) -> Settings:
 
 # Signals tell what could be seen at each past review: a load on a day knows which meetings were booked then, and one
 # load of everything does not.
-SEEN_THEN = {"funnel.deal_signals", "funnel.signal_effectiveness"}
+SEEN_THEN = {"funnel.deal_signals", "funnel.signal_effectiveness", "funnel.deal_health", "funnel.review_agenda"}
 
 
 def published_tables(release: Path) -> list[str]:

@@ -74,7 +74,7 @@ CAUSE_WEIGHTS = np.array(
     ]
 )
 CAUSE_SHARE = np.array([0.27, 0.24, 0.07])
-# How often a week trouble begins in a deal that is to have it. Power and proof are not missed before the solution is shown.
+# How often a week trouble begins in a deal that is to have it; power and proof are not missed before the solution.
 ONSET_A_WEEK = 0.35
 SPECIALIST_SHARE = np.array([0.25, 0.50, 0.88, 0.94])
 HELPED_LOG_ODDS = {"": 0.10, "helpful_specialist": 0.60, "slow_specialist": -0.20}

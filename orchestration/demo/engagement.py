@@ -86,7 +86,7 @@ IN_TROUBLE = np.array(
 )
 # The part of what happens in a deal that follows a rhythm.
 RHYTHM = 0.8
-PROSPECTING_A_WEEK = 2.0
+PROSPECTING_A_WEEK = 1.6
 DEAL_WORK_A_WEEK = 3.0
 RESCUE_SHARE = 0.62
 

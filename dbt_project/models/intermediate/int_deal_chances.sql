@@ -15,7 +15,9 @@ points as (
     select
         flags.opportunity_id,
         flags.snapshot_date,
-        sum(policy.points) as points
+        sum(
+            case when flags.value >= {{ deal_policy('far_factor') }} * flags.norm then policy.points_far else policy.points end
+        ) as points
     from {{ ref('int_deal_flags') }} as flags
     inner join policy on flags.signal = policy.signal
     group by flags.opportunity_id, flags.snapshot_date

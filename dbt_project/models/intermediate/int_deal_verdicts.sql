@@ -28,7 +28,7 @@ fired as (
         fired.snapshot_date,
         fired.signal,
         policy.rank,
-        policy.points,
+        case when fired.value >= {{ deal_policy('far_factor') }} * fired.norm then policy.points_far else policy.points end as points,
         policy.is_fixable
     from {{ ref('int_signal_weeks') }} as fired
     inner join reviews
