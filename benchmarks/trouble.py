@@ -3,8 +3,8 @@
     .venv/bin/python benchmarks/trouble.py [SEED …]
 
 For each seed the demo company is written and run through the pipeline, and every decided deal is looked at as it was
-judged at its last weekly review at least 21 days before its end, with what was known then. Prints how many of the planted
-deals that were in trouble by then were called troubled (recall), how many of those called troubled were planted
+judged at its last weekly review at least 21 days before its end, with what was known then. Prints how many of the
+planted deals that were in trouble by then were called troubled (recall), how many of those called troubled were planted
 (precision), in how many of those found the top signal is the planted cause, what share of past won amount the rules for
 letting deals go would have dropped, and how the agendas of the last 52 weeks cover the planted trouble by amount.
 The planted truth is read here and nowhere in the pipeline. Exit code 1 when a figure misses what is promised.
