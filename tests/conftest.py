@@ -52,7 +52,7 @@ class Run:
             return connection.execute(sql).fetchall()
 
 
-def sightline(home: Path, *arguments: str | Path, **environment: str) -> Run:
+def sightline(home: Path, *arguments: str | Path, seconds: int = 600, **environment: str) -> Run:
     """Runs the command in a process of its own, with settings from nowhere but its arguments."""
     inherited = {name: value for name, value in os.environ.items() if not name.startswith(("SIGHTLINE_", "DAGSTER_"))}
     done = subprocess.run(
@@ -61,7 +61,7 @@ def sightline(home: Path, *arguments: str | Path, **environment: str) -> Run:
         cwd=home.parent,
         capture_output=True,
         text=True,
-        timeout=600,
+        timeout=seconds,
     )
     return Run(home, done.returncode, done.stdout + done.stderr)
 

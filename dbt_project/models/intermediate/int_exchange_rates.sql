@@ -1,3 +1,4 @@
+{{ config(materialized='table') }}
 with fx_rates as (
     select * from {{ ref('int_fx_rates_known') }}
     where not _is_deleted and rate > 0 and rate_date <= {{ as_of_date() }}

@@ -1,3 +1,4 @@
+{{ config(materialized='table') }}
 -- Who sells: whoever holds a selling job, and whoever owns a deal.
 with reps as (
     select * from {{ ref('reps') }}
