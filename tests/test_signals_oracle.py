@@ -13,6 +13,7 @@ import pandas as pd
 import pytest
 
 from tests.conftest import DEMO_AS_OF, DEMO_PAST, Run
+from tests.extracts import write_extract
 from tests.oracles import signals
 from tests.oracles.signals import Reading
 from tests.warehouse import Warehouse
@@ -48,8 +49,10 @@ SETTLED = Reading(
     large_amount_is_interpolated=True,
     won_amount_is_highest_seen=True,
     unknown_gain_is_nothing=True,
+    later_namings_count=True,
+    team_ranks_by_verdict=True,
 )
-# Too rare in so small a company: two deals in a year meet a specialist there.
+# In no group had 70 % of the reviews of won deals a specialist.
 NEVER_FIRED = {"no_technical_proof"}
 # The value of these is not what was seen on the deal but a share of the norm.
 WITHOUT_VALUE = {"no_power", "no_technical_proof"}
@@ -60,10 +63,9 @@ RELATIVE = 1e-9
 
 
 def test_mantel_haenszel_gives_the_published_admissions_to_berkeley() -> None:
-    """Bickel, Hammel and O'Connell 1975, Science 187: 398-404, six departments; as `mantelhaen.test(UCBAdmissions)`.
+    """Bickel, Hammel and O'Connell 1975, Science 187: 398-404, as R's `mantelhaen.test(UCBAdmissions)` gives them.
 
-    R's interval is that of Robins, Breslow and Greenland. Counts are men admitted, men rejected, women admitted, women
-    rejected; R's table has the same odds ratio.
+    Its interval is that of Robins, Breslow and Greenland. Men admitted and rejected, women admitted and rejected.
     """
     admissions = [
         (512, 313, 89, 19), (353, 207, 17, 8), (120, 205, 202, 391), (138, 279, 131, 244), (53, 138, 94, 299),
@@ -73,7 +75,7 @@ def test_mantel_haenszel_gives_the_published_admissions_to_berkeley() -> None:
 
 
 def test_mantel_haenszel_gives_the_published_smokers_of_eight_cities() -> None:
-    """Liu 1992, Int. J. Epidemiol. 21: 197-201, in Agresti, Categorical Data Analysis, 2nd ed., table 6.7: 2.17."""
+    """Liu 1992, Int. J. Epidemiol. 21: 197-201, in Agresti, Categorical Data Analysis: 2.17, from 1.98 to 2.38."""
     smokers = [
         (126, 100, 35, 61), (908, 688, 497, 807), (913, 747, 336, 598), (235, 172, 58, 121), (402, 308, 121, 215),
         (182, 156, 72, 98), (60, 99, 11, 43), (104, 89, 21, 36),
@@ -154,8 +156,8 @@ def expected(facts: signals.Facts) -> dict[date, dict[str, pd.DataFrame]]:
 
 
 @pytest.fixture(scope="module")
-def word_by_word(facts: signals.Facts) -> dict[str, pd.DataFrame]:
-    return tables_of(signals.tell(facts, DEMO_AS_OF))
+def word_by_word(facts: signals.Facts) -> dict[date, dict[str, pd.DataFrame]]:
+    return {day: tables_of(signals.tell(facts, day)) for day in (DEMO_PAST, DEMO_AS_OF)}
 
 
 def is_nothing(value: Any) -> bool:
@@ -179,7 +181,7 @@ def by_key(table: str, rows: pd.DataFrame) -> dict[tuple[Any, ...], dict[str, An
         rows = rows.assign(has_economic_buyer=[count > 0 for count in rows["economic_buyer_count"]])
     found = {}
     for row in rows.astype(object).to_dict("records"):
-        found[tuple(None if is_nothing(row[name]) else row[name] for name in KEYS[table])] = row
+        found[tuple(None if is_nothing(row[name]) or row[name] == "" else row[name] for name in KEYS[table])] = row
     assert len(found) == len(rows), f"{table}: a key is there twice"
     return found
 
@@ -188,16 +190,19 @@ def differences(table: str, ours: pd.DataFrame, theirs: pd.DataFrame) -> list[tu
     """Column, key, what the oracle says and what is published; column * where a row is only in one of them."""
     expected, found = by_key(table, ours), by_key(table, theirs)
     if table == "intermediate.int_signal_standing":
-        # Months before the first review have nothing to be judged by.
-        first = min(key[0] for key in expected)
-        found = {key: row for key, row in found.items() if key[0] >= first}
+        # A cell nobody was decided in has a row or not.
+        found = {key: row for key, row in found.items() if key in expected or row["n"] > 0}
     made: list[tuple[Any, ...]] = [("*", key, key in expected, key in found) for key in expected.keys() ^ found.keys()]
     first_row = next(iter(found.values()))
     columns = [name for name in next(iter(expected.values())) if name in first_row]
     assert len(columns) > len(KEYS[table])
     for key in expected.keys() & found.keys():
         for column in columns:
+            if column in KEYS[table]:
+                continue
             if column in ("value", "norm", "severity") and found[key].get("signal") in WITHOUT_VALUE:
+                continue
+            if column == "next_action" and found[key]["verdict"] == "de_resource":
                 continue
             said = found[key][column]
             if column in ("base_n", "p_n") and is_nothing(said):
@@ -226,6 +231,7 @@ def test_what_is_compared_has_something_to_say(day: date, expected: dict[date, d
     tables = expected[day]
     fired = tables["intermediate.int_signal_weeks"]
     assert set(signals.SIGNALS) - set(fired["signal"]) == NEVER_FIRED
+    assert (fired["signal"].value_counts() > 5).sum() == len(signals.SIGNALS) - len(NEVER_FIRED)
     verdicts = tables["intermediate.int_deal_verdicts"]
     assert set(verdicts["verdict"]) == {"on_track", "attention", "extra_effort", "de_resource"}
     assert set(verdicts["rules_required"].dropna()) >= {2, 3}
@@ -247,6 +253,8 @@ WORDS = {
     "empty_products_get_halves": ("intermediate.int_signal_standing", "odds_ratio"),
     "large_amount_is_interpolated": ("intermediate.int_deal_verdicts", "large_amount"),
     "won_amount_is_highest_seen": ("intermediate.int_deal_verdicts", "dropped_share"),
+    "later_namings_count": ("intermediate.int_deal_weeks", "has_economic_buyer"),
+    "team_ranks_by_verdict": ("funnel.deal_health", "rank_in_team"),
     "unknown_gain_is_nothing": ("intermediate.int_deal_verdicts", "p_to_gain"),
 }
 
@@ -254,13 +262,141 @@ WORDS = {
 @pytest.mark.xfail(strict=True, reason="the text says it otherwise, or says nothing")
 @pytest.mark.parametrize("word", [field.name for field in fields(Reading)])
 def test_word_by_word(
-    word: str, word_by_word: dict[str, pd.DataFrame], published: dict[date, dict[str, pd.DataFrame]]
+    word: str, word_by_word: dict[date, dict[str, pd.DataFrame]], published: dict[date, dict[str, pd.DataFrame]]
 ) -> None:
     """Fails for each word of `SETTLED`; once text and warehouse agree on it, the word goes."""
     table, column = WORDS[word]
-    differ = differences(table, word_by_word[table], published[DEMO_AS_OF][table])
+    day = DEMO_PAST if word == "team_ranks_by_verdict" else DEMO_AS_OF
+    differ = differences(table, word_by_word[day][table], published[day][table])
     if word == "today_is_ahead":
         differ = [one for one in differ if one[1][-1] == "impossible_date"]
     if word == "category_minimum_deals":
         differ = [one for one in differ if one[1][-1] == "category_mismatch"]
     assert not [one for one in differ if one[0] == column]
+
+
+# What the demo company never does
+
+
+SCENE_DAY = date(2026, 6, 30)
+SCENE = {
+    "crm_users": [
+        "user_id,name,role,manager_id,region,segment,hired_on",
+        "h1,Head,executive,,,,2019-01-01",
+        "m1,Mara,manager,h1,North,,2020-01-06",
+        "s1,Sam,account_executive,m1,North,SMB,2021-03-01",
+        "s2,Sofia,account_executive,m1,North,SMB,2021-03-01",
+        "t1,Tess,specialist,m1,North,,2021-03-01",
+    ],
+    "crm_user_roles": [
+        "user_id,effective_from,role,manager_id,region,segment",
+        "t1,2021-03-01,account_executive,m1,North,",
+        "t1,2026-05-20,specialist,m1,North,",
+    ],
+    "crm_accounts": ["account_id,name,segment", "a1,Arden,SMB"],
+    "crm_contacts": ["contact_id,account_id,name,buying_role", "c1,a1,Ann,", "c2,a1,Bo,economic_buyer"],
+    "crm_opportunities": [
+        "opportunity_id,account_id,owner_id,opportunity_type,stage,forecast_category,amount,currency,created_at,"
+        "close_date,competitor,updated_at",
+        "o1,a1,s2,new_business,Proposal,pipeline,900,USD,2026-04-01T09:00:00Z,2026-09-30,Acme,2026-06-20T09:00:00Z",
+    ],
+    "crm_opportunity_changes": [
+        "change_id,opportunity_id,field,old_value,new_value,changed_at",
+        "h1,o1,stage,Discovery,Solution,2026-04-20T09:00:00Z",
+        "h2,o1,amount,1200,900,2026-04-25T09:00:00Z",
+        "h3,o1,owner_id,s1,s2,2026-05-01T09:00:00Z",
+        "h4,o1,stage,Solution,Proposal,2026-06-20T09:00:00Z",
+    ],
+    "crm_activities": [
+        "activity_id,activity_type,direction,user_id,opportunity_id,contact_id,occurred_at,duration_minutes,is_completed",
+        "v1,email,outbound,s1,o1,c1,2026-04-03T09:00:00Z,,true",
+        "v2,call,inbound,s1,o1,c1,2026-04-10T09:00:00Z,30,",
+        "v3,meeting,outbound,s1,o1,c1,2026-04-14T09:00:00Z,60,false",
+        "v4,meeting,,s1,o1,,2026-07-02T09:00:00Z,60,false",
+    ],
+    "crm_opportunity_contacts": ["opportunity_id,contact_id,buying_role,added_at", "o1,c1,,2026-04-02T09:00:00Z"],
+    "crm_qualifications": ["opportunity_id,element,assessed_at,status", "o1,metrics,2026-04-15T09:00:00Z,claimed"],
+}
+OTHERWISE = pytest.mark.xfail(strict=True, reason="the text says it otherwise")
+SCENES = [
+    pytest.param({}, id="nothing_odd"),
+    pytest.param({"crm_activities": ["v9,email,outbound,h1,o1,c1,2026-05-03T09:00:00Z,,true"]}, id="executive_waits"),
+    pytest.param(
+        {
+            "crm_activities": [
+                "v9,email,outbound,h1,o1,c1,2026-05-03T09:00:00Z,,true",
+                "v11,call,inbound,s2,o1,c2,2026-05-09T09:00:00Z,10,true",
+                "v12,task,,s2,o1,c2,2026-05-10T09:00:00Z,10,",
+            ],
+            "crm_qualifications": ["o1,competition,2026-06-22T09:00:00Z,verified"],
+            "crm_opportunity_changes": [
+                "h5,o1,competitor,,Acme,2026-06-01T09:00:00Z",
+                "h6,o1,close_date,2026-06-15,2026-09-30,2026-06-10T09:00:00Z",
+                "h7,o1,next_step,,Call,2026-05-15T09:00:00Z",
+            ],
+        },
+        id="answers_and_pushes",
+    ),
+    pytest.param(
+        {"crm_activities": ["v9,demo,outbound,t1,o1,c1,2026-06-03T09:00:00Z,60,true"]}, id="specialist_by_then"
+    ),
+    pytest.param(
+        {"crm_activities": ["v9,demo,outbound,t1,o1,c1,2026-05-03T09:00:00Z,60,true"]},
+        id="specialist_only_since",
+        marks=OTHERWISE,
+    ),
+    pytest.param(
+        {
+            "crm_activities": ["v9,call,inbound,s1,o1,c2,2026-05-03T09:00:00Z,30,true"],
+            "crm_opportunity_contacts": ["o1,c2,economic_buyer,2026-06-10T09:00:00Z"],
+        },
+        id="named_economic_buyer_later",
+        marks=OTHERWISE,
+    ),
+    pytest.param(
+        {"crm_opportunity_contacts": ["o1,c2,,"]}, id="named_nobody_knows_when", marks=OTHERWISE
+    ),
+    pytest.param(
+        {
+            "crm_qualifications": [
+                "o1,champion,2026-05-03T09:00:00Z,verified",
+                "o1,champion,2026-06-03T09:00:00Z,unknown",
+            ]
+        },
+        id="no_longer_known",
+        marks=OTHERWISE,
+    ),
+    pytest.param(
+        {"crm_activities": ["v9,meeting,internal,s2,o1,,2026-05-08T09:00:00Z,60,true"]},
+        id="new_owner_met_colleagues",
+        marks=OTHERWISE,
+    ),
+    pytest.param(
+        {
+            "crm_opportunity_changes": [
+                "h5,o1,stage,Solution,Closed Lost,2026-05-10T09:00:00Z",
+                "h6,o1,competitor,,Acme,2026-05-12T09:00:00Z",
+                "h7,o1,stage,Closed Lost,Solution,2026-05-14T09:00:00Z",
+            ]
+        },
+        id="competitor_named_while_closed",
+        marks=OTHERWISE,
+    ),
+]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def scenery(tmp_path_factory: pytest.TempPathFactory, demo_run: Run) -> Warehouse:
+    return Warehouse(demo_run, tmp_path_factory.mktemp("scenes") / "home", ["funnel.deal_signals"])
+
+
+@pytest.mark.parametrize("more", SCENES)
+def test_a_review_sees_what_was_known(more: dict[str, list[str]], scenery: Warehouse, tmp_path: Path) -> None:
+    files = {name: "\n".join([*lines, *more.get(name, []), ""]) for name, lines in SCENE.items()}
+    directory = write_extract(tmp_path / "extract", extracted_at="2026-06-30T12:00:00Z", **files)
+    scenery.load([directory])
+    scenery.build(SCENE_DAY)
+    table = "intermediate.int_deal_weeks"
+    ours = signals.reviews(signals.load([directory]), SCENE_DAY, signals.LITERAL)
+    differ = differences(table, ours, rows_of(scenery.database, table))
+    assert len(ours) == 14 and not differ, differ[:5]

@@ -91,6 +91,8 @@ class Reading:
     `empty_products_get_halves`: where an odds ratio would be 0, endless or neither, all strata are taken as one table,
     and each of its cells counts half a deal more.
     `large_amount_is_interpolated`: the percentile of the open amounts of a segment is no amount that was seen.
+    `later_namings_count`: who is named economic buyer after the review was one at the review.
+    `team_ranks_by_verdict`: after extra effort come attention, de_resource and on_track, each by what there is to gain.
     `unknown_gain_is_nothing`: where there is no chance there is nothing to gain.
     `won_amount_is_highest_seen`: the amount of a past won deal is the highest at any of its reviews, not what was won.
     """
@@ -107,6 +109,8 @@ class Reading:
     large_amount_is_interpolated: bool = False
     won_amount_is_highest_seen: bool = False
     unknown_gain_is_nothing: bool = False
+    later_namings_count: bool = False
+    team_ranks_by_verdict: bool = False
 
 
 LITERAL = Reading()
@@ -134,10 +138,6 @@ def is_sound_named(row: Row) -> bool:
     return row.get("buying_role") in (None, *BUYING_ROLES) and funnel.is_readable(funnel.to_time, row.get("added_at"))
 
 
-def is_sound_contact(row: Row) -> bool:
-    return row.get("account_id") is not None and row.get("buying_role") in (None, *BUYING_ROLES)
-
-
 def is_sound_request(row: Row) -> bool:
     return (
         row.get("requester_id") is not None
@@ -158,7 +158,6 @@ ENTITIES = [
         event_time="assessed_at",
     ),
     Entity("crm/opportunity_contacts", ("opportunity_id", "contact_id"), is_sound_named, event_time="added_at"),
-    Entity("crm/contacts", ("contact_id",), is_sound_contact),
     Entity("crm/support_requests", ("request_id",), is_sound_request, event_time="requested_at"),
 ]
 
@@ -213,7 +212,7 @@ class Named:
 
 @dataclass
 class File:
-    """All there is about one deal; `signers` are called economic buyers on their own card, whatever the deal."""
+    """All there is about one deal."""
 
     deal: Deal
     end: conversion.Opportunity
@@ -223,8 +222,15 @@ class File:
     steps_changed: list[datetime]
     competitors_named: list[datetime]
     orders: list[int]
-    signers: set[str]
     reading: Reading
+    until: datetime
+
+    @cached_property
+    def held(self) -> list[Activity]:
+        """What was held on it by the end of the as-of date, and of the day it was closed."""
+        closed_on = self.end.closed_on
+        until = self.until if closed_on is None else end_of(closed_on)
+        return [one for one in self.activities if one.is_held and one.at < until]
 
     @cached_property
     def visits(self) -> list[tuple[datetime, str | None]]:
@@ -319,8 +325,6 @@ def read_files(facts: Facts, as_of: date, reading: Reading) -> list[File]:
         at = value_or_none(funnel.to_time, row.get("next_step_updated_at"))
         if at and not reading.steps_change_by_events_only:
             steps_changed[opportunity_id].append(at)
-    contacts = facts.newest_rows("crm/contacts", as_of)
-    signers = {key for (key,), row in contacts.items() if row.get("buying_role") == "economic_buyer"}
     ended = {one.opportunity_id: one for one in conversion.opportunities(facts, as_of)}
     deals = funnel.make_deals(facts, as_of)
     orders = sorted(
@@ -337,13 +341,13 @@ def read_files(facts: Facts, as_of: date, reading: Reading) -> list[File]:
         file = File(
             deal=deal,
             end=ended[key],
-            activities=sorted(activities[key], key=lambda one: one.at),
+            activities=sorted((one for one in activities[key] if one.known_at < end), key=lambda one: one.at),
+            until=end,
             assessments=sorted((one for one in assessments[key] if one.at < end), key=lambda one: one.at),
             named=named[key],
             steps_changed=steps_changed[key],
             competitors_named=[at for at in competitors[key] if was_live(deal, at)],
             orders=orders,
-            signers=signers,
             reading=reading,
         )
         made.append(file)
@@ -375,7 +379,7 @@ def see(file: File, day: date, places: funnel.Places, roles: Roles) -> dict[str,
     def days_since(moment: datetime | None) -> int:
         return (day - (moment.date() if moment else created_on)).days
 
-    held = [one for one in file.activities if one.is_held and one.at < end and one.known_at < end]
+    held = [one for one in file.held if one.at < end and one.known_at < end]
     with_buyer = [one for one in held if one.is_with_buyer]
     met = [one for one in with_buyer if one.kind in MET]
     answered_at = with_buyer[-1].at if with_buyer else None
@@ -383,7 +387,8 @@ def see(file: File, day: date, places: funnel.Places, roles: Roles) -> dict[str,
     taking_part = {one.contact_id for one in held if one.contact_id and (one.direction == "inbound" or one.kind in MET)}
     named = [one for one in file.named if one.at < end]
     status = {one.element: one.status for one in file.assessments if one.at < end and one.known_at < end}
-    buyers_met = (file.signers | {one.contact_id for one in named if one.role == "economic_buyer"}) & taking_part
+    namings = file.named if file.reading.later_namings_count else named
+    buyers_met = {one.contact_id for one in namings if one.role == "economic_buyer"} & taking_part
     has_economic_buyer = bool(buyers_met) or status.get("economic_buyer") in KNOWN
     moves = [(old, new) for at, old, new in file.date_moves if at < end]
     entered_at = [at for at, _ in file.visits if at < end][-1]
@@ -428,10 +433,8 @@ def see(file: File, day: date, places: funnel.Places, roles: Roles) -> dict[str,
         "claimed_count": sum(status.get(element) == "claimed" for element in required),
         "amount_kept_share": amount_kept_share(deal, entered_at, end),
         "hours_spent": float(sum((one.hours for one in held), Fraction(0))),
-        "hours_in_all": float(sum((one.hours for one in file.activities if one.is_held), Fraction(0))),
-        "has_effort": any(
-            one.is_held and (one.hours > 0 or not file.reading.effort_is_hours) for one in file.activities
-        ),
+        "hours_in_all": float(sum((one.hours for one in file.held), Fraction(0))),
+        "has_effort": any(one.hours > 0 or not file.reading.effort_is_hours for one in file.held),
         "is_executive_unanswered": any(
             (day - one.at.date()).days >= POLICY["executive_answer_days"] for one in executive
         ),
@@ -657,7 +660,7 @@ def fired_at_sight(table: pd.DataFrame, chances: pd.DataFrame, reading: Reading)
     no_norm = pd.Series(np.nan, index=t.index)
     nothing = no_norm.fillna(0)
     fires: dict[str, tuple[pd.Series, pd.Series, pd.Series | float]] = {
-        "competitor": (t["has_unanswered_competitor"], no_norm + 1, nothing),
+        "competitor": (t["has_unanswered_competitor"], nothing + 1, nothing),
         "handover": (
             (owner_days < window("handover")) & ~t["has_new_owner_met"].astype(bool), owner_days, window("handover"),
         ),
@@ -1135,7 +1138,7 @@ def open_requests(facts: Facts, as_of: date) -> dict[str, int]:
     return counts
 
 
-def deal_health(facts: Facts, t: pd.DataFrame, as_of: date) -> pd.DataFrame:
+def deal_health(facts: Facts, t: pd.DataFrame, as_of: date, reading: Reading) -> pd.DataFrame:
     """One row per open deal."""
     requests = open_requests(facts, as_of)
     rows = []
@@ -1186,7 +1189,16 @@ def deal_health(facts: Facts, t: pd.DataFrame, as_of: date) -> pd.DataFrame:
                 "an_hour": to_gain / hours if to_gain and hours else 0.0,
             }
         )
-    rows.sort(key=lambda row: (row["verdict"] != "extra_effort", -row["an_hour"], row["opportunity_id"]))
+    order = (
+        ["extra_effort", "attention", "de_resource", "on_track"] if reading.team_ranks_by_verdict else ["extra_effort"]
+    )
+    rows.sort(
+        key=lambda row: (
+            order.index(row["verdict"]) if row["verdict"] in order else len(order),
+            -row["an_hour"],
+            row["opportunity_id"],
+        )
+    )
     places: dict[str | None, int] = defaultdict(int)
     for row in rows:
         places[row["manager_id"]] += 1
@@ -1235,5 +1247,5 @@ def tell(facts: Facts, as_of: date, reading: Reading = LITERAL) -> Told:
         verdicts=decided,
         agenda=agenda(decided),
         deal_signals=deal_signals(decided, fired, standings, as_of),
-        deal_health=deal_health(facts, decided, as_of),
+        deal_health=deal_health(facts, decided, as_of, reading),
     )
