@@ -20,7 +20,9 @@ def spark_run(tmp_path_factory: pytest.TempPathFactory, demo_extract: Path) -> R
     home = tmp_path_factory.mktemp("spark") / "home"
     # Few rows in many statements: compiling each one and planning it anew while it runs costs more than it saves.
     (home.parent / "spark-defaults.conf").write_text(
-        "spark.sql.codegen.wholeStage false\nspark.sql.codegen.factoryMode NO_CODEGEN\nspark.sql.adaptive.enabled false\n"
+        "spark.sql.codegen.wholeStage false\n"
+        "spark.sql.codegen.factoryMode NO_CODEGEN\n"
+        "spark.sql.adaptive.enabled false\n"
     )
     run = sightline(
         home, "run", "--extract", demo_extract, "--target", "spark", SPARK_CONF_DIR=str(home.parent), seconds=1800

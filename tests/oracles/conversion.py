@@ -250,7 +250,11 @@ def pushes(deal: Deal) -> list[int]:
     return [
         (new.close_date - old.close_date).days
         for old, new in zip(deal.stretches, deal.stretches[1:], strict=False)
-        if old.close_date and new.close_date and new.close_date > old.close_date and not funnel.is_closed(new.stage)
+        if old.close_date
+        and new.close_date
+        and new.close_date > old.close_date
+        and not funnel.is_closed(old.stage)
+        and not funnel.is_closed(new.stage)
     ]
 
 

@@ -3,11 +3,12 @@
 {%- set signals = {
     'stalled': (
         '(days_in_stage > stage_days_norm or stage_p_win < stall_share * entry_p_win) and days_in_stage >= minimum',
-        'days_in_stage', 'stage_days_norm'),
+        'case when days_in_stage > stage_days_norm then days_in_stage else stage_p_win end',
+        'case when days_in_stage > stage_days_norm then stage_days_norm else stall_share * entry_p_win end'),
     'repeated_push': (
         'push_count > 0 and (push_count > pushes_norm or push_days > push_cycle_share * cycle_norm) and push_count >= minimum',
         'push_count', 'pushes_norm'),
-    'impossible_date': ('days_to_close >= 0 and days_to_close < remaining_norm', 'days_to_close', 'remaining_norm'),
+    'impossible_date': ('days_to_close >= minimum and days_to_close < remaining_norm', 'days_to_close', 'remaining_norm'),
     'overdue': ('days_to_close < -minimum', '-days_to_close', 'minimum'),
     'quiet': ('has_activities and quiet_days > quiet_norm and quiet_days >= minimum', 'quiet_days', 'quiet_norm'),
     'ghosted': (

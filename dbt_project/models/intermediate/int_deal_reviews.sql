@@ -43,7 +43,9 @@ final as (
         calendar.month_start,
         chosen.level as norm_level,
         chosen.n as norm_n,
-        {%- for norm in ('stage_days', 'pushes', 'remaining', 'quiet', 'unanswered', 'buyer', 'next_step', 'cycle', 'silence', 'age', 'effort') %}
+        {%- for norm in (
+            'stage_days', 'pushes', 'remaining', 'quiet', 'unanswered', 'buyer', 'next_step', 'cycle', 'silence', 'age', 'effort',
+        ) %}
         chosen.{{ norm }}_norm,
         {%- endfor %}
         chosen.economic_buyer_share,

@@ -13,24 +13,15 @@ held as (
     where coalesce(is_completed, true) and occurred_at < {{ end_of_day(as_of_date()) }}
 ),
 
-roles as (
+-- Who held which job when.
+helpers as (
     select
-        opportunity_id,
-        contact_id,
-        max(case when buying_role = 'economic_buyer' then 1 else 0 end) as is_economic_buyer
-    from {{ ref('int_opportunity_contacts_known') }}
-    where not _is_deleted
-    group by opportunity_id, contact_id
-),
-
-specialists as (
-    select distinct rep_id from {{ ref('reps') }}
-    where role = 'specialist'
-),
-
-executives as (
-    select distinct rep_id from {{ ref('reps') }}
-    where role = 'executive'
+        rep_id,
+        role,
+        cast(valid_from as timestamp) as valid_from,
+        cast(valid_to as timestamp) as valid_to
+    from {{ ref('reps') }}
+    where role in ('specialist', 'executive')
 ),
 
 history as (
@@ -63,6 +54,7 @@ named as (
     select
         opportunity_id,
         contact_id,
+        buying_role,
         greatest(coalesce(added_at, _known_at), _known_at) as known_at
     from {{ ref('int_opportunity_contacts_known') }}
     where not _is_deleted
@@ -97,7 +89,7 @@ buyers as (
             contact_id,
             known_at
         from engaged
-    )
+    ) as there
     group by opportunity_id, contact_id
 ),
 
@@ -106,7 +98,9 @@ redated as (
         history.opportunity_id,
         history.close_date,
         history.valid_from,
-        history.is_in_pipeline,
+        history.is_in_pipeline and coalesce(
+            lag(history.is_in_pipeline) over (partition by history.opportunity_id order by history.valid_from), false
+        ) as is_in_pipeline,
         lag(history.close_date) over (partition by history.opportunity_id order by history.valid_from) as close_date_before
     from history
 ),
@@ -116,7 +110,7 @@ final as (
     select
         opportunity_id,
         case
-            when activity_type in ('meeting', 'demo') and coalesce(direction, 'outbound') <> 'internal' then 'meeting'
+            when activity_type in ('meeting', 'demo') and coalesce(direction, 'outbound') != 'internal' then 'meeting'
             when direction = 'inbound' then 'inbound'
             when direction = 'outbound' then 'outbound'
             else 'internal'
@@ -138,7 +132,7 @@ final as (
         and held.user_id = history.owner_id
         and held.occurred_at >= history.valid_from
         and (history.valid_to is null or held.occurred_at < history.valid_to)
-    where held.activity_type in ('meeting', 'demo')
+    where held.activity_type in ('meeting', 'demo') and coalesce(held.direction, 'outbound') != 'internal'
     union all
     select
         held.opportunity_id,
@@ -147,7 +141,11 @@ final as (
         held.occurred_at as happened_at,
         held.known_at
     from held
-    inner join specialists on held.user_id = specialists.rep_id
+    inner join helpers
+        on held.user_id = helpers.rep_id
+        and held.occurred_at >= helpers.valid_from
+        and (helpers.valid_to is null or held.occurred_at < helpers.valid_to)
+    where helpers.role = 'specialist'
     union all
     select
         held.opportunity_id,
@@ -156,8 +154,11 @@ final as (
         held.occurred_at as happened_at,
         held.known_at
     from held
-    inner join executives on held.user_id = executives.rep_id
-    where held.direction = 'outbound' and held.activity_type not in ('meeting', 'demo')
+    inner join helpers
+        on held.user_id = helpers.rep_id
+        and held.occurred_at >= helpers.valid_from
+        and (helpers.valid_to is null or held.occurred_at < helpers.valid_to)
+    where helpers.role = 'executive' and held.direction = 'outbound' and held.activity_type not in ('meeting', 'demo')
     union all
     select
         opportunity_id,
@@ -171,22 +172,13 @@ final as (
         engaged.opportunity_id,
         'economic_buyer' as kind,
         cast(null as double) as amount,
-        engaged.known_at as happened_at,
-        engaged.known_at
+        greatest(engaged.known_at, named.known_at) as happened_at,
+        greatest(engaged.known_at, named.known_at) as known_at
     from engaged
-    inner join roles
-        on engaged.opportunity_id = roles.opportunity_id
-        and engaged.contact_id = roles.contact_id
-    where roles.is_economic_buyer = 1
-    union all
-    select
-        opportunity_id,
-        'economic_buyer' as kind,
-        cast(null as double) as amount,
-        known_at as happened_at,
-        known_at
-    from qualifications
-    where element = 'economic_buyer'
+    inner join named
+        on engaged.opportunity_id = named.opportunity_id
+        and engaged.contact_id = named.contact_id
+    where named.buying_role = 'economic_buyer'
     union all
     -- A push goes past the end of a fiscal quarter.
     select
@@ -201,12 +193,36 @@ final as (
     union all
     select
         opportunity_id,
-        case field when 'owner_id' then 'new_owner' when 'competitor' then 'competitor' else 'next_step' end as kind,
+        case field when 'owner_id' then 'new_owner' else 'next_step' end as kind,
         cast(null as double) as amount,
         changed_at as happened_at,
         changed_at as known_at
     from changes
-    where field = 'owner_id' or field = 'next_step' or (field = 'competitor' and new_value is not null)
+    where field in ('owner_id', 'next_step')
+    union all
+    -- Where there are no change events the row says when the next step was last agreed.
+    select distinct
+        opportunity_id,
+        'next_step' as kind,
+        cast(null as double) as amount,
+        next_step_updated_at as happened_at,
+        next_step_updated_at as known_at
+    from {{ ref('int_opportunities_versions') }}
+    where next_step_updated_at < {{ end_of_day(as_of_date()) }}
+    union all
+    -- Named while the deal was open: what is written down with the end tells who won.
+    select
+        changes.opportunity_id,
+        'competitor' as kind,
+        cast(null as double) as amount,
+        changes.changed_at as happened_at,
+        changes.changed_at as known_at
+    from changes
+    inner join history
+        on changes.opportunity_id = history.opportunity_id
+        and changes.changed_at >= history.valid_from
+        and (history.valid_to is null or changes.changed_at < history.valid_to)
+    where changes.field = 'competitor' and changes.new_value is not null and history.is_in_pipeline
     union all
     select
         opportunity_id,

@@ -89,7 +89,7 @@ larges as (
     select
         segment,
         snapshot_date,
-        percentile_cont({{ policy_constant('effort_amount_percentile') }}) within group (order by cast(amount as double)) as amount
+        percentile_disc({{ policy_constant('effort_amount_percentile') }}) within group (order by cast(amount as double)) as amount
     from reviews
     group by segment, snapshot_date
 ),
@@ -101,7 +101,7 @@ judged as (
         chances.p_win,
         chances.p_slip,
         chances.p_lose,
-        greatest(chances.p_win_untroubled - chances.p_win, 0) as p_to_gain,
+        case when chances.p_win is not null then greatest(chances.p_win_untroubled - chances.p_win, 0) end as p_to_gain,
         coalesce(totals.signal_count, 0) as signal_count,
         coalesce(totals.points, 0) as points,
         totals.top_signal,
@@ -150,13 +150,14 @@ ruled as (
 -- Of each deal that was won, the most rules it ever met while its chance was below break-even: so many rules would have dropped it.
 survivors as (
     select
-        opportunity_id,
-        cast(date_trunc('month', max(closed_on)) as date) as closed_month,
-        max(cast(amount as double)) as amount,
-        max(case when is_below_break_even then rule_count else 0 end) as rule_count
+        ruled.opportunity_id,
+        cast(date_trunc('month', max(ruled.closed_on)) as date) as closed_month,
+        max(cast(deals.amount as double)) as amount,
+        max(case when ruled.is_below_break_even then ruled.rule_count else 0 end) as rule_count
     from ruled
-    where is_won and snapshot_date < closed_on
-    group by opportunity_id
+    inner join {{ ref('opportunities') }} as deals on ruled.opportunity_id = deals.opportunity_id
+    where ruled.is_won and ruled.snapshot_date < ruled.closed_on
+    group by ruled.opportunity_id
 ),
 
 limits as (

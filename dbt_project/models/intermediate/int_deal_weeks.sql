@@ -1,4 +1,5 @@
 {{ config(materialized='table') }}
+{%- set back = '-' ~ policy_constant('value_erosion', 'signals', 'window_days') %}
 -- What could be seen of each open deal at each weekly review, and on the as-of date.
 with snapshots as (
     select * from {{ ref('pipeline_snapshots') }}
@@ -29,15 +30,18 @@ calendar as (
     select * from {{ ref('calendar') }}
 ),
 
+-- An assessment holds until the next one of the same element.
 qualifications as (
     select
         opportunity_id,
         element,
-        min(case when status in ('claimed', 'verified') then greatest(assessed_at, _known_at) end) as claimed_at,
-        min(case when status = 'verified' then greatest(assessed_at, _known_at) end) as verified_at
+        status,
+        greatest(assessed_at, _known_at) as valid_from,
+        lead(greatest(assessed_at, _known_at)) over (
+            partition by opportunity_id, element order by greatest(assessed_at, _known_at), assessed_at
+        ) as valid_to
     from {{ ref('int_qualifications_known') }}
     where not _is_deleted
-    group by opportunity_id, element
 ),
 
 -- A meeting stands in the calendar from when it was first known until it is held.
@@ -151,7 +155,7 @@ recent_highs as (
         and history.valid_from < reviews.review_at
         and (
             history.valid_to is null
-            or history.valid_to >= cast({{ add_days('reviews.snapshot_date', '-' ~ policy_constant('value_erosion', 'signals', 'window_days')) }} as timestamp)
+            or history.valid_to >= cast({{ add_days('reviews.snapshot_date', back) }} as timestamp)
         )
     group by reviews.opportunity_id, reviews.snapshot_date
 ),
@@ -193,26 +197,41 @@ booked as (
     group by reviews.opportunity_id, reviews.snapshot_date
 ),
 
+assessed as (
+    select
+        reviews.opportunity_id,
+        reviews.snapshot_date,
+        qualifications.element,
+        qualifications.status
+    from reviews
+    inner join qualifications
+        on reviews.opportunity_id = qualifications.opportunity_id
+        and qualifications.valid_from < reviews.review_at
+        and (qualifications.valid_to is null or qualifications.valid_to >= reviews.review_at)
+),
+
+power_assessed as (
+    select
+        opportunity_id,
+        snapshot_date
+    from assessed
+    where element = 'economic_buyer' and status in ('claimed', 'verified')
+),
+
 qualified as (
     select
         reviews.opportunity_id,
         reviews.snapshot_date,
         count(*) as required_count,
-        count(case when qualifications.verified_at < reviews.review_at then 1 end) as verified_count,
-        count(
-            case
-                when
-                    qualifications.claimed_at < reviews.review_at
-                    and not coalesce(qualifications.verified_at < reviews.review_at, false)
-                    then 1
-            end
-        ) as claimed_count
+        count(case when assessed.status = 'verified' then 1 end) as verified_count,
+        count(case when assessed.status = 'claimed' then 1 end) as claimed_count
     from reviews
     inner join stages on reviews.stage = stages.stage
     inner join elements on elements.required_from_stage_order <= stages.stage_order
-    left join qualifications
-        on reviews.opportunity_id = qualifications.opportunity_id
-        and elements.element = qualifications.element
+    left join assessed
+        on reviews.opportunity_id = assessed.opportunity_id
+        and reviews.snapshot_date = assessed.snapshot_date
+        and elements.element = assessed.element
     group by reviews.opportunity_id, reviews.snapshot_date
 ),
 
@@ -237,7 +256,7 @@ final as (
         ) as unanswered_days,
         seen.unanswered_count,
         seen.buyer_count,
-        seen.economic_buyer_count,
+        seen.economic_buyer_count + case when power_assessed.opportunity_id is not null then 1 else 0 end as economic_buyer_count,
         seen.push_count,
         cast(coalesce(seen.push_days, 0) as bigint) as push_days,
         cast(
@@ -252,10 +271,10 @@ final as (
         / nullif(cast(greatest(in_stage.entry_amount_source, recent_highs.amount_source) as double), 0) as amount_kept_share,
         coalesce(seen.minutes, 0) / 60 as hours_spent,
         coalesce(efforts.minutes, 0) / 60 as hours_in_all,
-        efforts.minutes is not null as has_effort,
+        efforts.opportunity_id is not null as has_effort,
         coalesce(seen.executive_outreach_at > coalesce(seen.last_answer_at, cast(deals.created_on as timestamp)), false)
-        and {{ day_count('cast(seen.executive_outreach_at as date)', 'reviews.snapshot_date') }} >= {{ deal_policy('executive_answer_days') }}
-            as is_executive_unanswered,
+        and {{ day_count('cast(seen.executive_outreach_at as date)', 'reviews.snapshot_date') }}
+        >= {{ deal_policy('executive_answer_days') }} as is_executive_unanswered,
         seen.last_specialist_at is not null as has_specialist,
         coalesce(
             seen.competitor_at is not null
@@ -271,7 +290,7 @@ final as (
         deals.closed_on,
         reviews.snapshot_date
     from reviews
-    inner join deals on reviews.opportunity_id = deals.opportunity_id
+    inner join deals on reviews.opportunity_id = deals.opportunity_id and not deals.is_deleted
     inner join seen
         on reviews.opportunity_id = seen.opportunity_id
         and reviews.review_at = seen.at_moment
@@ -284,6 +303,9 @@ final as (
     left join recent_highs
         on reviews.opportunity_id = recent_highs.opportunity_id
         and reviews.snapshot_date = recent_highs.snapshot_date
+    left join power_assessed
+        on reviews.opportunity_id = power_assessed.opportunity_id
+        and reviews.snapshot_date = power_assessed.snapshot_date
     left join efforts on reviews.opportunity_id = efforts.opportunity_id
     left join calendar on reviews.close_date = calendar.day
     left join booked

@@ -104,14 +104,17 @@ summed as (
     group by month_start, signal, segment
 ),
 
--- Where no stratum has both kinds, the plain table with half a case in each cell (Haldane 1956, Anscombe 1956).
+-- Where one side is empty in every stratum, the plain table with half a case in each cell (Haldane 1956, Anscombe 1956).
 rated as (
     select
         summed.*,
-        case when r > 0 and s > 0 then r / s else (a + 0.5) * (d + 0.5) / ((b + 0.5) * (c + 0.5)) end as odds_ratio,
+        case
+            when r > 0 and s > 0 then r / s
+            when a + b > 0 and r + s > 0 then (a + 0.5) * (d + 0.5) / ((b + 0.5) * (c + 0.5))
+        end as odds_ratio,
         case
             when r > 0 and s > 0 then sqrt(pr / (2 * r * r) + ps_qr / (2 * r * s) + qs / (2 * s * s))
-            else sqrt(1 / (a + 0.5) + 1 / (b + 0.5) + 1 / (c + 0.5) + 1 / (d + 0.5))
+            when a + b > 0 and r + s > 0 then sqrt(1 / (a + 0.5) + 1 / (b + 0.5) + 1 / (c + 0.5) + 1 / (d + 0.5))
         end as log_error
     from summed
 ),
@@ -136,7 +139,7 @@ final as (
             when not policy.is_on then 'switched off by policy'
             when coalesce(bounded.a + bounded.b, 0) < {{ deal_policy('signal_minimum_fired') }}
                 then 'not judged yet: too few decided deals on which it fired'
-            when bounded.odds_ratio_low <= 1 then 'switched off: deals it fired on end no worse than others'
+            when coalesce(bounded.odds_ratio_low, 0) <= 1 then 'switched off: deals it fired on end no worse than others'
             else 'earns its place'
         end as reason,
         cast(coalesce(bounded.n, 0) as bigint) as n,
@@ -147,7 +150,7 @@ final as (
         bounded.odds_ratio_low,
         bounded.odds_ratio_high,
         policy.is_on
-        and (coalesce(bounded.a + bounded.b, 0) < {{ deal_policy('signal_minimum_fired') }} or bounded.odds_ratio_low > 1) as is_active,
+        and (coalesce(bounded.a + bounded.b, 0) < {{ deal_policy('signal_minimum_fired') }} or coalesce(bounded.odds_ratio_low > 1, false)) as is_active,
         calendar.month_start
     from calendar
     cross join policy

@@ -20,7 +20,11 @@ sums as (
         count(*) as n,
         count(case when is_won and closed_on <= {{ add_days('snapshot_date', deal_horizon()) }} then 1 end) as won_count
     from reviews
-    group by 1, 2, 3, 4
+    group by
+        cast(date_trunc('month', {{ add_days('snapshot_date', deal_horizon()) }}) as date),
+        opportunity_type,
+        stage,
+        stage_time
 ),
 
 rolled as (

@@ -157,7 +157,8 @@ line_totals as (
 pushes as (
     select
         opportunity_id,
-        is_in_pipeline,
+        is_in_pipeline
+        and coalesce(lag(is_in_pipeline) over (partition by opportunity_id order by valid_from), false) as is_in_pipeline,
         {{ day_count('lag(close_date) over (partition by opportunity_id order by valid_from)', 'close_date') }} as pushed_days
     from history
 ),

@@ -7,7 +7,7 @@ with verdicts as (
             else coalesce(verdicts.p_to_gain, 0) * coalesce(cast(verdicts.amount as double), 0)
         end as amount_to_gain
     from {{ ref('int_deal_verdicts') }} as verdicts
-    where verdicts.verdict <> 'on_track' or verdicts.signal_count > 0
+    where verdicts.verdict != 'on_track' or verdicts.signal_count > 0
 ),
 
 policy as (
@@ -30,9 +30,9 @@ ranked as (
         verdicts.*,
         row_number() over (
             partition by manager_id, snapshot_date
-            order by case when verdict = 'on_track' then 1 else 0 end, amount_to_gain desc, amount desc, opportunity_id
+            order by case when verdict = 'on_track' then 1 else 0 end asc, amount_to_gain desc, amount desc, opportunity_id asc
         ) as place,
-        count(case when verdict <> 'on_track' then 1 end) over (partition by manager_id, snapshot_date) as deals_in_need
+        count(case when verdict != 'on_track' then 1 end) over (partition by manager_id, snapshot_date) as deals_in_need
     from verdicts
 ),
 

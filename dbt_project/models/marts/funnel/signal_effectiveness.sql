@@ -44,7 +44,7 @@ lead_times as (
             'all' as segment,
             lead_days
         from first_fired
-    )
+    ) as leads
     group by signal, segment
 ),
 
