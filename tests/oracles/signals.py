@@ -75,47 +75,6 @@ def percentile_of(signal: str) -> Fraction:
 # Where the text can be read in more than one way
 
 
-@dataclass(frozen=True)
-class Reading:
-    """How a sentence is taken that can be taken in two ways; without arguments, word by word.
-
-    `window_is_of_horizon`: "in the 24 months before the month began, with the horizon over by then" means that the
-    horizon ended in them, not that the review was held in them.
-    `stall_minimum_reviews`: the chance of deals as long in the stage is told from so many reviews on.
-    `category_minimum_deals`: what commits that were won had is told from so many deals on.
-    `today_is_ahead`: a close date of today is ahead.
-    `deleted_deals_have_no_stage_days`: it is not known how long a deal that is deleted since stood in its stage.
-    `reopening_is_a_move`: a later date put on a deal as it is opened again has moved from the one it was closed with.
-    `steps_change_by_events_only`: `next_step_updated_at` of the row is not a change of the next step.
-    `effort_is_hours`: a deal without recorded duration is one without activities.
-    `empty_products_get_halves`: where an odds ratio would be 0, endless or neither, all strata are taken as one table,
-    and each of its cells counts half a deal more.
-    `large_amount_is_interpolated`: the percentile of the open amounts of a segment is no amount that was seen.
-    `later_namings_count`: who is named economic buyer after the review was one at the review.
-    `team_ranks_by_verdict`: after extra effort come attention, de_resource and on_track, each by what there is to gain.
-    `unknown_gain_is_nothing`: where there is no chance there is nothing to gain.
-    `won_amount_is_highest_seen`: the amount of a past won deal is the highest at any of its reviews, not what was won.
-    """
-
-    window_is_of_horizon: bool = False
-    stall_minimum_reviews: int = 1
-    category_minimum_deals: int = 1
-    today_is_ahead: bool = False
-    deleted_deals_have_no_stage_days: bool = False
-    reopening_is_a_move: bool = False
-    steps_change_by_events_only: bool = False
-    effort_is_hours: bool = False
-    empty_products_get_halves: bool = False
-    large_amount_is_interpolated: bool = False
-    won_amount_is_highest_seen: bool = False
-    unknown_gain_is_nothing: bool = False
-    later_namings_count: bool = False
-    team_ranks_by_verdict: bool = False
-
-
-LITERAL = Reading()
-
-
 # Loading
 
 
@@ -222,7 +181,6 @@ class File:
     steps_changed: list[datetime]
     competitors_named: list[datetime]
     orders: list[int]
-    reading: Reading
     until: datetime
 
     @cached_property
@@ -246,13 +204,7 @@ class File:
         """Moves to a later day while it was in the pipeline."""
         made = []
         for old, new in zip(self.deal.stretches, self.deal.stretches[1:], strict=False):
-            if (
-                old.close_date
-                and new.close_date
-                and new.close_date > old.close_date
-                and new.is_live
-                and (old.is_live or self.reading.reopening_is_a_move)
-            ):
+            if old.close_date and new.close_date and new.close_date > old.close_date and new.is_live and old.is_live:
                 made.append((new.valid_from, old.close_date, new.close_date))
         return made
 
@@ -280,7 +232,7 @@ def is_open_stage(stage: str | None) -> bool:
     return stage in STAGES and STAGES[stage].is_open
 
 
-def read_files(facts: Facts, as_of: date, reading: Reading) -> list[File]:
+def read_files(facts: Facts, as_of: date) -> list[File]:
     end = end_of(as_of)
     activities: dict[str, list[Activity]] = defaultdict(list)
     for version in facts.versions["crm/activities"]:
@@ -323,7 +275,7 @@ def read_files(facts: Facts, as_of: date, reading: Reading) -> list[File]:
             competitors[row["opportunity_id"] or ""].append(at)
     for (opportunity_id,), row in facts.newest_rows("crm/opportunities", as_of).items():
         at = value_or_none(funnel.to_time, row.get("next_step_updated_at"))
-        if at and not reading.steps_change_by_events_only:
+        if at:
             steps_changed[opportunity_id].append(at)
     ended = {one.opportunity_id: one for one in conversion.opportunities(facts, as_of)}
     deals = funnel.make_deals(facts, as_of)
@@ -348,7 +300,6 @@ def read_files(facts: Facts, as_of: date, reading: Reading) -> list[File]:
             steps_changed=steps_changed[key],
             competitors_named=[at for at in competitors[key] if was_live(deal, at)],
             orders=orders,
-            reading=reading,
         )
         made.append(file)
     return made
@@ -372,7 +323,7 @@ def see(file: File, day: date, places: funnel.Places, roles: Roles) -> dict[str,
     """What is seen of a deal at the end of a day; None where it is not reviewed."""
     deal, end = file.deal, end_of(day)
     now = deal.last_before(end)
-    if now is None or not now.is_live or not is_open_stage(now.stage):
+    if now is None or not now.is_live or not is_open_stage(now.stage) or deal.stretches[-1].is_deleted:
         return None
     created_on = deal.created_at.date()
 
@@ -387,8 +338,7 @@ def see(file: File, day: date, places: funnel.Places, roles: Roles) -> dict[str,
     taking_part = {one.contact_id for one in held if one.contact_id and (one.direction == "inbound" or one.kind in MET)}
     named = [one for one in file.named if one.at < end]
     status = {one.element: one.status for one in file.assessments if one.at < end and one.known_at < end}
-    namings = file.named if file.reading.later_namings_count else named
-    buyers_met = {one.contact_id for one in namings if one.role == "economic_buyer"} & taking_part
+    buyers_met = {one.contact_id for one in named if one.role == "economic_buyer"} & taking_part
     has_economic_buyer = bool(buyers_met) or status.get("economic_buyer") in KNOWN
     moves = [(old, new) for at, old, new in file.date_moves if at < end]
     entered_at = [at for at, _ in file.visits if at < end][-1]
@@ -403,7 +353,6 @@ def see(file: File, day: date, places: funnel.Places, roles: Roles) -> dict[str,
     executive = [one for one in unanswered if roles.of(one.user_id, one.at.date()) == "executive"]
     manager_id, _, segment = places.of(now.owner_id, deal.account_id, day)
     outcome, closed_on = file.end.outcome, file.end.closed_on
-    is_silenced = file.reading.deleted_deals_have_no_stage_days and deal.stretches[-1].is_deleted
     return {
         "opportunity_id": deal.opportunity_id,
         "snapshot_date": day,
@@ -416,7 +365,7 @@ def see(file: File, day: date, places: funnel.Places, roles: Roles) -> dict[str,
         "amount": now.amount,
         "close_date": now.close_date,
         "age_days": (day - created_on).days,
-        "days_in_stage": None if is_silenced else days_since(entered_at),
+        "days_in_stage": days_since(entered_at),
         "days_to_close": (now.close_date - day).days if now.close_date else None,
         "quiet_days": days_since(held[-1].at if held else None),
         "unanswered_days": days_since(answered_at),
@@ -434,7 +383,7 @@ def see(file: File, day: date, places: funnel.Places, roles: Roles) -> dict[str,
         "amount_kept_share": amount_kept_share(deal, entered_at, end),
         "hours_spent": float(sum((one.hours for one in held), Fraction(0))),
         "hours_in_all": float(sum((one.hours for one in file.held), Fraction(0))),
-        "has_effort": any(one.hours > 0 or not file.reading.effort_is_hours for one in file.held),
+        "has_effort": bool(file.held),
         "is_executive_unanswered": any(
             (day - one.at.date()).days >= POLICY["executive_answer_days"] for one in executive
         ),
@@ -490,12 +439,12 @@ class Roles:
         return next((role for since, role in reversed(jobs) if since <= day), jobs[0][1])
 
 
-def reviews(facts: Facts, as_of: date, reading: Reading) -> pd.DataFrame:
+def reviews(facts: Facts, as_of: date) -> pd.DataFrame:
     """One row per deal and review: what was seen, and what has become of the deal by the as-of date."""
     places, roles = funnel.Places(facts, as_of), Roles(facts, as_of)
     rows = [
         seen
-        for file in read_files(facts, as_of, reading)
+        for file in read_files(facts, as_of)
         for day in review_days(file.deal.created_at.date(), as_of)
         if (seen := see(file, day, places, roles))
     ]
@@ -610,20 +559,20 @@ def with_outcomes(table: pd.DataFrame) -> pd.DataFrame:
     )
 
 
-def earlier(table: pd.DataFrame, month: date, reading: Reading) -> pd.DataFrame:
+def earlier(table: pd.DataFrame, month: date) -> pd.DataFrame:
     """Reviews in the 24 months before the month, whose horizon was over by then."""
     first, last = months_before(month, NORM_MONTHS).toordinal(), month.toordinal()
-    since = table["day"] + HORIZON if reading.window_is_of_horizon else table["day"]
+    since = table["day"] + HORIZON
     return table[(since >= first) & (table["day"] + HORIZON < last)]
 
 
-def stage_chances(table: pd.DataFrame, reading: Reading) -> pd.DataFrame:
+def stage_chances(table: pd.DataFrame) -> pd.DataFrame:
     """Of reviews of deals of a type as long in a stage, the share won within the horizon."""
     rows = []
     for month in sorted(set(table["month_start"])):
-        past = earlier(table, month, reading)
+        past = earlier(table, month)
         for (kind, stage, stage_time), group in past.groupby(["opportunity_type", "stage", "stage_time"]):
-            if len(group) >= reading.stall_minimum_reviews:
+            if len(group) >= POLICY["norm_minimum_deals"]:
                 rows.append([month, kind, stage, stage_time, len(group), group["is_win"].mean()])
     names = ["month_start", "opportunity_type", "stage", "stage_time", "n", "p_win"]
     made = pd.DataFrame(rows, columns=names)
@@ -639,7 +588,7 @@ COMMITS = "all commits that won"
 FIRED = ["opportunity_id", "snapshot_date", "signal", "value", "norm"]
 
 
-def fired_at_sight(table: pd.DataFrame, chances: pd.DataFrame, reading: Reading) -> pd.DataFrame:
+def fired_at_sight(table: pd.DataFrame, chances: pd.DataFrame) -> pd.DataFrame:
     """All signals but the one that looks at the chance: one row a review and signal that fires."""
     keys = ["month_start", "opportunity_type", "stage", "stage_time"]
     t = table.merge(chances[[*keys, "p_win", "entry_p_win"]], on=keys, how="left")
@@ -656,7 +605,7 @@ def fired_at_sight(table: pd.DataFrame, chances: pd.DataFrame, reading: Reading)
     owner_days = t["owner_days"].astype(float)
     to_close = t["days_to_close"].astype(float)
     kept = t["amount_kept_share"].astype(float)
-    nearest_ahead = 0 if reading.today_is_ahead else minimum("impossible_date")
+    nearest_ahead = minimum("impossible_date")
     no_norm = pd.Series(np.nan, index=t.index)
     nothing = no_norm.fillna(0)
     fires: dict[str, tuple[pd.Series, pd.Series, pd.Series | float]] = {
@@ -685,7 +634,10 @@ def fired_at_sight(table: pd.DataFrame, chances: pd.DataFrame, reading: Reading)
         "stalled": (
             ((t["days_in_stage"] > t["stage_days_norm"]) | is_less_likely)
             & (t["days_in_stage"] >= minimum("stalled")),
-            t["days_in_stage"], t["stage_days_norm"],
+            t["days_in_stage"].where(t["days_in_stage"] > t["stage_days_norm"], t["p_win"]),
+            t["stage_days_norm"].where(
+                t["days_in_stage"] > t["stage_days_norm"], policy["stall_share"] * t["entry_p_win"]
+            ),
         ),
         "repeated_push": (
             ((t["push_count"] > t["pushes_norm"]) | has_pushed_far) & (t["push_count"] >= minimum("repeated_push")),
@@ -721,7 +673,7 @@ def fired_at_sight(table: pd.DataFrame, chances: pd.DataFrame, reading: Reading)
     return pd.concat(made, ignore_index=True)[FIRED]
 
 
-def over_called(table: pd.DataFrame, chances: pd.DataFrame, reading: Reading) -> pd.DataFrame:
+def over_called(table: pd.DataFrame, chances: pd.DataFrame) -> pd.DataFrame:
     """Deals in commit whose chance is below that of past commits that were won."""
     t = table.merge(chances[["opportunity_id", "snapshot_date", "p_win"]], on=["opportunity_id", "snapshot_date"])
     commits = t[t["forecast_category"] == "commit"]
@@ -732,7 +684,7 @@ def over_called(table: pd.DataFrame, chances: pd.DataFrame, reading: Reading) ->
         past = past[past["p_win"].notna()]
         norm = nearest_rank(past["p_win"], POLICY["category_percentile"])
         norm_n = past["opportunity_id"].nunique()
-        if norm is not None and norm_n >= reading.category_minimum_deals:
+        if norm is not None and norm_n >= POLICY["norm_minimum_deals"]:
             hit = group[group["p_win"] < norm]
             rows.append(hit.assign(signal="category_mismatch", norm=norm, norm_level=COMMITS, norm_n=float(norm_n)))
     made = pd.concat(rows) if rows else t[:0].assign(signal="", norm=0.0)
@@ -742,9 +694,15 @@ def over_called(table: pd.DataFrame, chances: pd.DataFrame, reading: Reading) ->
 # 5. The chances
 
 
+def points_for(signal: str, value: Any, norm: Any) -> float:
+    """Points of a signal, those for far when its value is at least so many times its norm."""
+    is_far = value is not None and norm is not None and float(value) >= float(POLICY["far_factor"]) * float(norm)
+    return limit(signal, "points_far" if is_far else "points")
+
+
 def points_of(fired: pd.DataFrame, table: pd.DataFrame) -> pd.Series:
     """Points of the signals as they fired, in the order of the reviews."""
-    points = fired.assign(points=[limit(signal, "points") for signal in fired["signal"]])
+    points = fired.assign(points=[points_for(*one) for one in fired[["signal", "value", "norm"]].to_numpy()])
     sums = points.groupby(["opportunity_id", "snapshot_date"])["points"].sum()
     keys = pd.MultiIndex.from_frame(table[["opportunity_id", "snapshot_date"]])
     return pd.Series(sums.reindex(keys).fillna(0).to_numpy(), index=table.index)
@@ -758,12 +716,12 @@ CHANCE_GROUPS = ["stage", "trouble", "opportunity_type", "stage_time", "segment"
 OUTCOMES = {"p_win": "is_win", "p_lose": "is_lose", "p_slip": "is_slip"}
 
 
-def deal_chances(table: pd.DataFrame, reading: Reading) -> pd.DataFrame:
+def deal_chances(table: pd.DataFrame) -> pd.DataFrame:
     """Each group's share drawn towards that of the group before it."""
     strength = float(POLICY["pool_strength"])
     rows = []
     for month in sorted(set(table["month_start"])):
-        past = earlier(table, month, reading)
+        past = earlier(table, month)
         cells: list[dict[tuple[Any, ...], tuple[float, ...]]] = []
         for depth in range(1, len(CHANCE_GROUPS) + 1):
             counted = past.groupby(CHANCE_GROUPS[:depth])[list(OUTCOMES.values())].agg("sum")
@@ -811,18 +769,17 @@ def deal_chances(table: pd.DataFrame, reading: Reading) -> pd.DataFrame:
 # 4. Whether a signal earns its place
 
 
-def mantel_haenszel(
-    tables: Sequence[tuple[float, ...]], with_halves: bool = False
-) -> tuple[float, float, float] | tuple[None, None, None]:
+def mantel_haenszel(tables: Sequence[tuple[float, ...]]) -> tuple[float, float, float] | tuple[None, None, None]:
     """Common odds ratio and its 95 % interval of 2 x 2 tables (a, b, c, d): exposed cases and others, unexposed ones.
 
     Mantel and Haenszel 1959, J. Natl. Cancer Inst. 22: 719-748; the variance of its logarithm is that of Robins,
-    Breslow and Greenland 1986, Biometrics 42: 311-323. Nothing where either product is nothing in every table.
+    Breslow and Greenland 1986, Biometrics 42: 311-323. Where it would be 0 or endless all tables are taken as one, with
+    half a case more in each cell; nothing where nothing can be compared.
     """
     cells = np.array([table for table in tables if sum(table) > 0], dtype=float).reshape(-1, 4)
     if len(cells) == 0:
         return None, None, None
-    if with_halves and not ((cells[:, 0] * cells[:, 3]).any() and (cells[:, 1] * cells[:, 2]).any()):
+    if (cells[:, 0] * cells[:, 3]).any() != (cells[:, 1] * cells[:, 2]).any():
         cells = cells.sum(axis=0, keepdims=True) + 0.5
     a, b, c, d = cells.T
     n = cells.sum(axis=1)
@@ -852,7 +809,7 @@ def draw(table: pd.DataFrame) -> pd.DataFrame:
     return drawn
 
 
-def standing(table: pd.DataFrame, fired: pd.DataFrame, reading: Reading) -> pd.DataFrame:
+def standing(table: pd.DataFrame, fired: pd.DataFrame) -> pd.DataFrame:
     """One row per month, signal and segment: how the signal had done on the deals that were decided by then."""
     drawn = draw(table)
     hits = set(map(tuple, fired[["opportunity_id", "snapshot_date", "signal"]].to_numpy()))
@@ -876,7 +833,7 @@ def standing(table: pd.DataFrame, fired: pd.DataFrame, reading: Reading) -> pd.D
                     )
                     for one in range(strata.max() + 1 if len(strata) else 0)
                 ]
-                odds_ratio, low, high = mantel_haenszel(tables, reading.empty_products_get_halves)
+                odds_ratio, low, high = mantel_haenszel(tables)
                 fired_count = int(hit.sum())
                 is_judged = fired_count >= POLICY["signal_minimum_fired"]
                 is_off = is_judged and (low is None or low <= 1)
@@ -953,7 +910,6 @@ def verdicts(
     fired: pd.DataFrame,
     standings: pd.DataFrame,
     chances: pd.DataFrame,
-    reading: Reading,
 ) -> pd.DataFrame:
     policy = {name: float(value) for name, value in POLICY.items()}
     keys = ["opportunity_id", "snapshot_date"]
@@ -963,24 +919,24 @@ def verdicts(
         ["p_win", "p_lose", "p_slip", "base_p_win", "p_win_untroubled"]
     ].astype(float)
     t["p_to_gain"] = (t["p_win_untroubled"] - t["p_win"]).clip(lower=0)
-    if reading.unknown_gain_is_nothing:
-        t["p_to_gain"] = t["p_to_gain"].fillna(0)
     # Active signals.
     on = standings[(standings["segment"] == "all") & standings["is_active"]]
     is_active = set(map(tuple, on[["month_start", "signal"]].to_numpy()))
     judged = set(standings["month_start"])
     assert judged == set(months)
     active: dict[tuple[str, date], list[str]] = defaultdict(list)
-    for opportunity_id, day, signal in fired[[*keys, "signal"]].to_numpy():
+    points: dict[tuple[str, date], float] = defaultdict(float)
+    for opportunity_id, day, signal, value, norm in fired[[*keys, "signal", "value", "norm"]].to_numpy():
         if (day.replace(day=1), signal) in is_active:
             active[opportunity_id, day].append(signal)
+            points[opportunity_id, day] += points_for(signal, value, norm)
     of_review = [
         sorted(active.get((key, day), []), key=lambda name: int(SIGNALS[name]["rank"] or 0))
         for key, day in zip(t["opportunity_id"], t["snapshot_date"], strict=True)
     ]
     t["active"] = of_review
     t["signal_count"] = [len(names) for names in of_review]
-    t["points"] = [sum(limit(name, "points") for name in names) for names in of_review]
+    t["points"] = [points[key, day] for key, day in zip(t["opportunity_id"], t["snapshot_date"], strict=True)]
     t["top_signal"] = pd.Series([names[0] if names else None for names in of_review], index=t.index, dtype=object)
     t["has_fixable"] = [any(SIGNALS[name]["is_fixable"] == "true" for name in names) for names in of_review]
     t["is_troubled"] = t["points"] >= policy["attention_points"]
@@ -1007,7 +963,7 @@ def verdicts(
         first, last = months_before(month, NORM_MONTHS).toordinal(), month.toordinal()
         past = won[(won["closed"] >= first) & (won["closed"] < last)]
         seen = past.groupby("opportunity_id")
-        amounts = seen["amount"].max() if reading.won_amount_is_highest_seen else seen["final_amount"].first()
+        amounts = seen["final_amount"].first()
         amounts = amounts.dropna()
         required[month], dropped_share[month] = None, None
         for count in range(int(policy["rules_minimum"]), 7):
@@ -1024,8 +980,6 @@ def verdicts(
     for key, group in t.groupby(["snapshot_date", "segment"]):
         amounts = group["amount"].dropna().astype(float)
         large[key] = nearest_rank(amounts, POLICY["effort_amount_percentile"])
-        if reading.large_amount_is_interpolated and len(amounts):
-            large[key] = float(np.quantile(amounts, policy["effort_amount_percentile"]))
     t["large_amount"] = [large[key] for key in zip(t["snapshot_date"], t["segment"], strict=True)]
     lets_go = t["is_below_break_even"] & (t["rule_count"] >= t["rules_required"].astype(float))
     is_worth_it = (
@@ -1138,7 +1092,7 @@ def open_requests(facts: Facts, as_of: date) -> dict[str, int]:
     return counts
 
 
-def deal_health(facts: Facts, t: pd.DataFrame, as_of: date, reading: Reading) -> pd.DataFrame:
+def deal_health(facts: Facts, t: pd.DataFrame, as_of: date) -> pd.DataFrame:
     """One row per open deal."""
     requests = open_requests(facts, as_of)
     rows = []
@@ -1189,9 +1143,7 @@ def deal_health(facts: Facts, t: pd.DataFrame, as_of: date, reading: Reading) ->
                 "an_hour": to_gain / hours if to_gain and hours else 0.0,
             }
         )
-    order = (
-        ["extra_effort", "attention", "de_resource", "on_track"] if reading.team_ranks_by_verdict else ["extra_effort"]
-    )
+    order = ["extra_effort", "attention", "de_resource", "on_track"]
     rows.sort(
         key=lambda row: (
             order.index(row["verdict"]) if row["verdict"] in order else len(order),
@@ -1224,18 +1176,18 @@ class Told:
     deal_health: pd.DataFrame
 
 
-def tell(facts: Facts, as_of: date, reading: Reading = LITERAL) -> Told:
-    seen = reviews(facts, as_of, reading)
+def tell(facts: Facts, as_of: date) -> Told:
+    seen = reviews(facts, as_of)
     norm_table = norms(seen)
     table = with_outcomes(with_norms(seen, norm_table))
-    by_time = stage_chances(table, reading)
-    at_sight = fired_at_sight(table, by_time, reading)
+    by_time = stage_chances(table)
+    at_sight = fired_at_sight(table, by_time)
     table["trouble"] = trouble_of(points_of(at_sight, table))
-    chances = deal_chances(table, reading)
+    chances = deal_chances(table)
     at_sight = at_sight.merge(table[["opportunity_id", "snapshot_date", "norm_level", "norm_n"]])
-    fired = pd.concat([at_sight, over_called(table, chances, reading)], ignore_index=True)
-    standings = standing(table, fired, reading)
-    decided = verdicts(facts, as_of, table, fired, standings, chances, reading)
+    fired = pd.concat([at_sight, over_called(table, chances)], ignore_index=True)
+    standings = standing(table, fired)
+    decided = verdicts(facts, as_of, table, fired, standings, chances)
     return Told(
         reviews=table,
         norms=norm_table,
@@ -1247,5 +1199,5 @@ def tell(facts: Facts, as_of: date, reading: Reading = LITERAL) -> Told:
         verdicts=decided,
         agenda=agenda(decided),
         deal_signals=deal_signals(decided, fired, standings, as_of),
-        deal_health=deal_health(facts, decided, as_of, reading),
+        deal_health=deal_health(facts, decided, as_of),
     )

@@ -45,7 +45,8 @@ final as (
         ranked.top_signal,
         coalesce(policy.what_is_wrong, 'The rules for letting a deal go are met') as why,
         coalesce(
-            policy.signal || ': ' || cast(round(fired.value, 2) as string) || ' against ' || cast(round(fired.norm, 2) as string)
+            policy.signal || ': ' || cast(floor(fired.value * 100 + 0.5) / 100 as string)
+            || ' against ' || cast(floor(fired.norm * 100 + 0.5) / 100 as string)
             || coalesce(' in ' || cast(fired.norm_n as string) || ' won deals', ''),
             cast(ranked.rule_count as string) || ' rules met'
         ) as evidence,
