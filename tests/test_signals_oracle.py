@@ -70,8 +70,8 @@ def test_mantel_haenszel_of_one_table_is_its_odds_ratio_with_the_interval_of_woo
     assert low == pytest.approx(4 * 2.718281828459045 ** (-1.959963984540054 * spread))
     assert high == pytest.approx(4 * 2.718281828459045 ** (1.959963984540054 * spread))
     assert signals.mantel_haenszel([(0, 0, 5, 40)]) == signals.mantel_haenszel([]) == (None, None, None)
-    # 0 of 0 against 14 of 35: (1/2 x 21 1/2) / (1/2 x 14 1/2).
-    assert signals.mantel_haenszel([(0, 0, 14, 21)], with_halves=True)[0] == pytest.approx(43 / 29)
+    # 0 of 3 against 14 of 35: (1/2 x 21 1/2) / (3 1/2 x 14 1/2).
+    assert signals.mantel_haenszel([(0, 3, 14, 21)])[0] == pytest.approx(10.75 / 50.75)
 
 
 def test_nearest_rank_is_a_value_that_was_seen() -> None:

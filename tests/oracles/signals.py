@@ -263,7 +263,7 @@ def read_files(facts: Facts, as_of: date) -> list[File]:
     named: dict[str, list[Named]] = defaultdict(list)
     for version in facts.versions["crm/opportunity_contacts"]:
         if version.row:
-            at = known_from(version)
+            at = known_from(version) if version.row.get("added_at") else version.extracted_at
             named[version.key[0]].append(Named(at, version.key[1], version.row.get("buying_role")))
     steps_changed: dict[str, list[datetime]] = defaultdict(list)
     competitors: dict[str, list[datetime]] = defaultdict(list)

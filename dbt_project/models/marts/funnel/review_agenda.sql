@@ -4,7 +4,7 @@ with verdicts as (
         -- What is at stake times what can still be changed; a deal that is to be dropped frees what it would cost.
         case
             when verdicts.verdict = 'de_resource' then coalesce(verdicts.effort_norm, 0) * {{ deal_policy('hour_cost') }}
-            else coalesce(verdicts.p_to_gain, 0) * coalesce(cast(verdicts.amount as double), 0)
+            else verdicts.p_to_gain * cast(verdicts.amount as double)
         end as amount_to_gain
     from {{ ref('int_deal_verdicts') }} as verdicts
     where verdicts.verdict != 'on_track' or verdicts.signal_count > 0
@@ -30,7 +30,11 @@ ranked as (
         verdicts.*,
         row_number() over (
             partition by manager_id, snapshot_date
-            order by case when verdict = 'on_track' then 1 else 0 end asc, amount_to_gain desc, amount desc, opportunity_id asc
+            order by
+                case when verdict = 'on_track' then 1 else 0 end asc,
+                coalesce(amount_to_gain, 0) desc,
+                coalesce(amount, 0) desc,
+                opportunity_id asc
         ) as place,
         count(case when verdict != 'on_track' then 1 end) over (partition by manager_id, snapshot_date) as deals_in_need
     from verdicts
