@@ -152,7 +152,7 @@ survivors as (
     select
         ruled.opportunity_id,
         cast(date_trunc('month', max(ruled.closed_on)) as date) as closed_month,
-        max(cast(deals.amount as double)) as amount,
+        max(deals.amount) as amount,
         max(case when ruled.is_below_break_even then ruled.rule_count else 0 end) as rule_count
     from ruled
     inner join {{ ref('opportunities') }} as deals on ruled.opportunity_id = deals.opportunity_id
@@ -176,8 +176,8 @@ replayed as (
     select
         calendar.month_start,
         limits.rules_required,
-        sum(case when survivors.rule_count >= limits.rules_required then survivors.amount else 0 end)
-        / nullif(sum(survivors.amount), 0) as dropped_share
+        cast(sum(case when survivors.rule_count >= limits.rules_required then survivors.amount else 0 end) as double)
+        / nullif(cast(sum(survivors.amount) as double), 0) as dropped_share
     from calendar
     cross join limits
     inner join survivors

@@ -84,7 +84,7 @@ strata as (
 ),
 
 -- Deals are compared with deals of the same type in the same stage (Mantel and Haenszel 1959); the variance of the logarithm
--- is that of Robins, Breslow and Greenland (1986).
+-- is that of Robins, Breslow and Greenland (1986). Added as decimals: the same deals give the same bytes in whatever order.
 summed as (
     select
         month_start,
@@ -95,11 +95,11 @@ summed as (
         sum(b) as b,
         sum(c) as c,
         sum(d) as d,
-        sum(a * d / n) as r,
-        sum(b * c / n) as s,
-        sum((a + d) / n * a * d / n) as pr,
-        sum((a + d) / n * b * c / n + (b + c) / n * a * d / n) as ps_qr,
-        sum((b + c) / n * b * c / n) as qs
+        cast(sum(cast(a * d / n as decimal(28, 15))) as double) as r,
+        cast(sum(cast(b * c / n as decimal(28, 15))) as double) as s,
+        cast(sum(cast((a + d) / n * a * d / n as decimal(28, 15))) as double) as pr,
+        cast(sum(cast((a + d) / n * b * c / n + (b + c) / n * a * d / n as decimal(28, 15))) as double) as ps_qr,
+        cast(sum(cast((b + c) / n * b * c / n as decimal(28, 15))) as double) as qs
     from strata
     group by month_start, signal, segment
 ),
