@@ -124,10 +124,7 @@ rated as (
 spread as (
     select
         rated.*,
-        (
-            sum(n * (win_rate - mean_rate) * (win_rate - mean_rate)) over in_one_order / nullif(mean_rate * (1 - mean_rate), 0)
-            - (member_count - 1)
-        ) / nullif(total_n - sum_of_squares / nullif(total_n, 0) - (member_count - 1), 0) as correlation
+        {{ intra_class_correlation('in_one_order') }} as correlation
     from rated
     window in_one_order as (
         partition by segment, product_id, record_level order by rep_id rows between unbounded preceding and unbounded following
@@ -138,10 +135,7 @@ shrunk as (
     select
         spread.*,
         coalesce(correlation, 0) > 0 as is_telling,
-        case
-            when coalesce(correlation, 0) <= 0 then mean_rate
-            else (won_count + (1 / least(correlation, 1) - 1) * mean_rate) / (n + (1 / least(correlation, 1) - 1))
-        end as win_rate_shrunk
+        coalesce({{ shrunk_rate() }}, mean_rate) as win_rate_shrunk
     from spread
 ),
 

@@ -199,34 +199,18 @@ rated as (
     window dimension_members as (partition by basis, dimension)
 ),
 
--- How much members differ beyond chance: the intra-class correlation by one-way analysis of variance of won and not won.
-squares as (
-    select
-        rated.*,
-        sum(n * (win_rate - mean_rate) * (win_rate - mean_rate)) over in_one_order / nullif(member_count - 1, 0) as mean_square_between,
-        sum(n * win_rate * (1 - win_rate)) over in_one_order / nullif(total_n - member_count, 0) as mean_square_within,
-        (total_n - sum_of_squares / nullif(total_n, 0)) / nullif(member_count - 1, 0) as members_size
-    from rated
-    -- Fractions are added in one order, so that the same deals give the same bytes.
-    window in_one_order as (partition by basis, dimension order by member rows between unbounded preceding and unbounded following)
-),
-
 spread as (
     select
-        squares.*,
-        (mean_square_between - mean_square_within)
-        / nullif(mean_square_between + (members_size - 1) * mean_square_within, 0) as correlation
-    from squares
+        rated.*,
+        {{ intra_class_correlation('in_one_order') }} as correlation
+    from rated
+    window in_one_order as (partition by basis, dimension order by member rows between unbounded preceding and unbounded following)
 ),
 
 shrunk as (
     select
         spread.*,
-        case
-            when n = 0 then null
-            when coalesce(correlation, 0) <= 0 then mean_rate
-            else (won_count + (1 / least(correlation, 1) - 1) * mean_rate) / (n + (1 / least(correlation, 1) - 1))
-        end as win_rate_shrunk
+        {{ shrunk_rate() }} as win_rate_shrunk
     from spread
 ),
 
