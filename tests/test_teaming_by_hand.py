@@ -198,8 +198,9 @@ SUGGESTED = (
 
 
 def test_the_specialist_with_the_best_record_is_suggested_until_full(records: Company, tmp_path: Path) -> None:
-    # Rates 0.8 and 0.2 around 0.6: (20 x 0.04 + 10 x 0.16) / 0.24 - 1 = 9, over 30 - 500/30 - 1 = 12.333.
-    correlation = 9 / (30 - 500 / 30 - 1)
+    # Rates 0.8 and 0.2 around 0.6: between 20 x 0.04 + 10 x 0.16 = 2.4, within (20 x 0.16 + 10 x 0.16) / 28 = 4.8 / 28,
+    # and members of 30 - 500 / 30 = 40 / 3 deals.
+    correlation = (2.4 - 4.8 / 28) / (2.4 + (40 / 3 - 1) * 4.8 / 28)
     prior = 1 / correlation - 1
     records.add("first_open", 7, "open", joined="2026-02-02", by="x1")
     records.tell(tmp_path / "free")
