@@ -34,20 +34,36 @@
     {{ return(graph.sources.values() | selectattr('source_name', 'equalto', 'extract') | selectattr('name', 'equalto', entity) | first) }}
 {%- endmacro %}
 
-{# One row per key of a contract entity over all sources of the run: the newest version known at the end of the as-of date.
-   A deleted row keeps its last values and says so in `_is_deleted`. #}
-{% macro known_rows(entity) -%}
+{# The columns of its key. #}
+{% macro keys_of(entity) -%}
     {%- set keys = [] -%}
     {%- if execute -%}
-        {%- set contract = contract_of(entity) -%}
-        {%- for column in contract.columns.values() if column.config.meta.get('is') == 'key' -%}
+        {%- for column in contract_of(entity).columns.values() if column.config.meta.get('is') == 'key' -%}
             {%- do keys.append(column.name) -%}
         {%- endfor -%}
-        {%- set columns = contract.columns.values() | map(attribute='name') | list -%}
+    {%- endif -%}
+    {{ return(keys) }}
+{%- endmacro %}
+
+{# One row per key of a contract entity over all sources of the run: the newest version known at the end of the as-of date.
+   A deleted row keeps its last values and says so in `_is_deleted`. `of_live_deals`: only keys that have ever belonged to a deal that
+   is told anew, so that an activity that was moved ends right on both deals. #}
+{% macro known_rows(entity, of_live_deals=false) -%}
+    {%- set keys = keys_of(entity) -%}
+    {%- if execute -%}
+        {%- set columns = contract_of(entity).columns.values() | map(attribute='name') | list -%}
     {%- endif -%}
 
 with versions as (
+    {%- if of_live_deals %}
+    select * from ({{ known_versions(entity) }}) as every_version
+    where ({{ keys | join(', ') }}) in (
+        select ({{ keys | join(', ') }}) from ({{ known_versions(entity) }}) as of_live_deals
+        where {{ is_live() }}
+    )
+    {%- else %}
     {{- known_versions(entity) }}
+    {%- endif %}
 ),
 
 latest as (

@@ -1,8 +1,8 @@
-{{ config(materialized='table') }}
+{{ config(materialized=growing(), pre_hook="{{ take_out() }}") }}
 -- Everything that happened on a deal that a signal looks at, by when it was known.
 with activities as (
-    select * from {{ ref('int_activities_known') }}
-    where not _is_deleted and opportunity_id is not null
+    select * from {{ known_of_live_deals('activities') }} as known
+    where not _is_deleted and {{ is_live() }} and opportunity_id is not null
 ),
 
 held as (
@@ -18,8 +18,8 @@ roles as (
         opportunity_id,
         contact_id,
         max(case when buying_role = 'economic_buyer' then 1 else 0 end) as is_economic_buyer
-    from {{ ref('int_opportunity_contacts_known') }}
-    where not _is_deleted
+    from {{ known_of_live_deals('opportunity_contacts') }} as known
+    where not _is_deleted and {{ is_live() }}
     group by opportunity_id, contact_id
 ),
 
@@ -35,11 +35,12 @@ executives as (
 
 history as (
     select * from {{ ref('int_opportunity_history') }}
+    where {{ is_live() }}
 ),
 
 changes as (
     select * from {{ ref('int_opportunity_events') }}
-    where not is_doubled and not is_unreadable and not is_after
+    where not is_doubled and not is_unreadable and not is_after and {{ is_live() }}
 ),
 
 calendar as (
@@ -48,6 +49,7 @@ calendar as (
 
 visits as (
     select * from {{ ref('stage_visits') }}
+    where {{ is_live() }}
 ),
 
 qualifications as (
@@ -55,8 +57,8 @@ qualifications as (
         opportunity_id,
         element,
         greatest(assessed_at, _known_at) as known_at
-    from {{ ref('int_qualifications_known') }}
-    where not _is_deleted and status in ('claimed', 'verified')
+    from {{ known_of_live_deals('qualifications') }} as known
+    where not _is_deleted and {{ is_live() }} and status in ('claimed', 'verified')
 ),
 
 named as (
@@ -64,8 +66,8 @@ named as (
         opportunity_id,
         contact_id,
         greatest(coalesce(added_at, _known_at), _known_at) as known_at
-    from {{ ref('int_opportunity_contacts_known') }}
-    where not _is_deleted
+    from {{ known_of_live_deals('opportunity_contacts') }} as known
+    where not _is_deleted and {{ is_live() }}
 ),
 
 -- A buyer takes part by writing, calling or meeting; being copied does not count.

@@ -152,7 +152,7 @@ survivors as (
     select
         opportunity_id,
         cast(date_trunc('month', max(closed_on)) as date) as closed_month,
-        max(cast(amount as double)) as amount,
+        max(amount) as amount,
         max(case when is_below_break_even then rule_count else 0 end) as rule_count
     from ruled
     where is_won and snapshot_date < closed_on
@@ -175,8 +175,8 @@ replayed as (
     select
         calendar.month_start,
         limits.rules_required,
-        sum(case when survivors.rule_count >= limits.rules_required then survivors.amount else 0 end)
-        / nullif(sum(survivors.amount), 0) as dropped_share
+        cast(sum(case when survivors.rule_count >= limits.rules_required then survivors.amount else 0 end) as double)
+        / nullif(cast(sum(survivors.amount) as double), 0) as dropped_share
     from calendar
     cross join limits
     inner join survivors

@@ -84,7 +84,7 @@ strata as (
 ),
 
 -- Deals are compared with deals of the same type in the same stage (Mantel and Haenszel 1959); the variance of the logarithm
--- is that of Robins, Breslow and Greenland (1986).
+-- is that of Robins, Breslow and Greenland (1986). Fractions are added as decimals: in whatever order, the same deals give the same bytes.
 summed as (
     select
         month_start,
@@ -95,11 +95,12 @@ summed as (
         sum(b) as b,
         sum(c) as c,
         sum(d) as d,
-        sum(a * d / n) as r,
-        sum(b * c / n) as s,
-        sum((a + d) / n * a * d / n) as pr,
-        sum((a + d) / n * b * c / n + (b + c) / n * a * d / n) as ps_qr,
-        sum((b + c) / n * b * c / n) as qs
+        {%- for name, term in {
+            'r': 'a * d / n', 's': 'b * c / n', 'pr': '(a + d) / n * a * d / n',
+            'ps_qr': '(a + d) / n * b * c / n + (b + c) / n * a * d / n', 'qs': '(b + c) / n * b * c / n',
+        }.items() %}
+        cast(sum(cast({{ term }} as decimal(38, 12))) as double) as {{ name }}{{ ',' if not loop.last }}
+        {%- endfor %}
     from strata
     group by month_start, signal, segment
 ),
