@@ -84,7 +84,8 @@ strata as (
 ),
 
 -- Deals are compared with deals of the same type in the same stage (Mantel and Haenszel 1959); the variance of the logarithm
--- is that of Robins, Breslow and Greenland (1986). Fractions are added as decimals: in whatever order, the same deals give the same bytes.
+-- is that of Robins, Breslow and Greenland (1986).
+-- Fractions are added as decimals: in whatever order, the same deals give the same bytes.
 summed as (
     select
         month_start,
