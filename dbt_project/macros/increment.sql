@@ -42,23 +42,20 @@
     {{ api.Relation.create(database=target.database, schema=schema, identifier=table) }}
 {%- endmacro %}
 
-{# The rows of an entity known of the live deals: every version of a row that has ever belonged to one of them is looked at. #}
-{% macro known_of_live_deals(entity) -%}
-    {%- set whole = ref('int_' ~ entity ~ '_known') -%}
-    {%- if is_increment() or not execute -%}
-        ({{ known_rows(entity, of_live_deals=true) }})
-    {%- else -%}
-        {{ whole }}
-    {%- endif -%}
-{%- endmacro %}
-
-{# Whether a version of a row was not part of the last build: its batch is new, it was not known yet, or it speaks of a later day. #}
-{% macro is_new(entity) -%}
+{# Whether a version of a row was not part of the last build: its batch is new, or it was not known yet. #}
+{% macro is_newly_known() -%}
     (
         cast(_known_at as date) > {{ last_as_of_date() }}
         {%- for batch in var('new_batches') %}
         or _batch_id = '{{ batch }}'
         {%- endfor %}
+    )
+{%- endmacro %}
+
+{# Whether it was not, or speaks of a later day than the last build. #}
+{% macro is_new(entity) -%}
+    (
+        {{ is_newly_known() }}
         {%- if execute %}
         {%- for column in contract_of(entity).columns.values() if column.data_type in ('date', 'timestamp') %}
         or cast({{ column.name }} as date) > {{ last_as_of_date() }}

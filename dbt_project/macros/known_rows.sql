@@ -45,22 +45,27 @@
     {{ return(keys) }}
 {%- endmacro %}
 
+{# Keys of which a version has become known since the last build. #}
+{% macro has_new_version(entity) -%}
+    {%- set keys = keys_of(entity) -%}
+    ({{ keys | join(', ') }}) in (
+        select ({{ keys | join(', ') }}) from ({{ known_versions(entity) }}) as new_versions
+        where {{ is_newly_known() }}
+    )
+{%- endmacro %}
+
 {# One row per key of a contract entity over all sources of the run: the newest version known at the end of the as-of date.
-   A deleted row keeps its last values and says so in `_is_deleted`. `of_live_deals`: only keys that have ever belonged to a deal that
-   is told anew, so that an activity that was moved ends right on both deals. #}
-{% macro known_rows(entity, of_live_deals=false) -%}
+   A deleted row keeps its last values and says so in `_is_deleted`. Where the model grows, only keys that have a new version. #}
+{% macro known_rows(entity) -%}
     {%- set keys = keys_of(entity) -%}
     {%- if execute -%}
         {%- set columns = contract_of(entity).columns.values() | map(attribute='name') | list -%}
     {%- endif -%}
 
 with versions as (
-    {%- if of_live_deals %}
+    {%- if is_increment() %}
     select * from ({{ known_versions(entity) }}) as every_version
-    where ({{ keys | join(', ') }}) in (
-        select ({{ keys | join(', ') }}) from ({{ known_versions(entity) }}) as of_live_deals
-        where {{ is_live() }}
-    )
+    where {{ has_new_version(entity) }}
     {%- else %}
     {{- known_versions(entity) }}
     {%- endif %}

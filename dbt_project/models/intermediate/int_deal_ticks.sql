@@ -1,7 +1,7 @@
 {{ config(materialized=growing(), pre_hook="{{ take_out() }}") }}
 -- Everything that happened on a deal that a signal looks at, by when it was known.
 with activities as (
-    select * from {{ known_of_live_deals('activities') }} as known
+    select * from {{ ref('int_activities_known') }}
     where not _is_deleted and {{ is_live() }} and opportunity_id is not null
 ),
 
@@ -18,7 +18,7 @@ roles as (
         opportunity_id,
         contact_id,
         max(case when buying_role = 'economic_buyer' then 1 else 0 end) as is_economic_buyer
-    from {{ known_of_live_deals('opportunity_contacts') }} as known
+    from {{ ref('int_opportunity_contacts_known') }}
     where not _is_deleted and {{ is_live() }}
     group by opportunity_id, contact_id
 ),
@@ -57,7 +57,7 @@ qualifications as (
         opportunity_id,
         element,
         greatest(assessed_at, _known_at) as known_at
-    from {{ known_of_live_deals('qualifications') }} as known
+    from {{ ref('int_qualifications_known') }}
     where not _is_deleted and {{ is_live() }} and status in ('claimed', 'verified')
 ),
 
@@ -66,7 +66,7 @@ named as (
         opportunity_id,
         contact_id,
         greatest(coalesce(added_at, _known_at), _known_at) as known_at
-    from {{ known_of_live_deals('opportunity_contacts') }} as known
+    from {{ ref('int_opportunity_contacts_known') }}
     where not _is_deleted and {{ is_live() }}
 ),
 

@@ -38,7 +38,7 @@ qualifications as (
         element,
         min(case when status in ('claimed', 'verified') then greatest(assessed_at, _known_at) end) as claimed_at,
         min(case when status = 'verified' then greatest(assessed_at, _known_at) end) as verified_at
-    from {{ known_of_live_deals('qualifications') }} as known
+    from {{ ref('int_qualifications_known') }}
     where not _is_deleted and {{ is_live() }}
     group by opportunity_id, element
 ),

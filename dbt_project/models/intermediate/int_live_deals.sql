@@ -1,6 +1,7 @@
 {{ config(materialized='table') }}
 {#- What a deal is made of in the tables that grow; the rest is told in whole in every build. -#}
-{%- set of_deals = ['opportunities', 'opportunity_changes', 'activities', 'opportunity_contacts', 'opportunity_lines', 'qualifications'] %}
+{%- set of_deals = ['opportunities', 'opportunity_changes', 'activities', 'opportunity_contacts', 'opportunity_lines', 'qualifications',
+    'opportunity_team', 'support_requests'] %}
 {%- set accounts_say = "concat_ws('|', coalesce(segment, ''), coalesce(region, ''))" %}
 {%- set users_say = "concat_ws('|', role, coalesce(manager_id, ''), coalesce(region, ''), coalesce(segment, ''), coalesce(cast(hired_on as string), ''))" %}
 {%- set is_increment = builds_on_the_last() %}
@@ -36,6 +37,10 @@ last_deals as (
 
 last_history as (
     select * from {{ last_built('intermediate', 'int_opportunity_history') }}
+),
+
+last_teams as (
+    select * from {{ last_built('funnel', 'deal_teams') }}
 ),
 
 last_visits as (
@@ -82,6 +87,13 @@ changed_users as (
     union
     select user_id from user_roles
     where is_new
+),
+
+renamed_users as (
+    select user_id from users
+    where user_id in (select changed.user_id from users as changed where changed.is_new)
+    group by user_id
+    having count(distinct name) > 1
 ),
 
 -- Whoever stands below them has another line of managers.
@@ -147,6 +159,9 @@ live as (
     union
     select opportunity_id from last_history
     where owner_id in (select moved_users.user_id from moved_users)
+    union
+    select opportunity_id from last_teams
+    where user_id in (select renamed_users.user_id from renamed_users)
     union
     -- Whether somebody is a specialist or an executive shows in what was done on a deal.
     select opportunity_id from activities
