@@ -1,7 +1,7 @@
 {# Whether a model that grows tells only what may have changed since the last build; else it is told from the beginning.
    A run sets `last_as_of_date` when the last build can be built on (orchestration/warehouse/increment.py). #}
 {% macro is_increment() -%}
-    {{ return(is_incremental() and var('last_as_of_date') is not none) }}
+    {{ return(var('last_as_of_date') is not none and is_incremental()) }}
 {%- endmacro %}
 
 {# The same for a table that is made in whole each time and looks at what the last build left. #}
@@ -16,9 +16,9 @@
 
 {# Only deals that are told anew. #}
 {% macro is_live(column='opportunity_id') -%}
-    {%- set deals = ref('int_live_deals') -%}
-    {%- if is_increment() -%}
-        {{ column }} in (select live_deals.opportunity_id from {{ deals }} as live_deals)
+    {#- dbt sees what a model stands on while it parses. #}
+    {%- if is_increment() or not execute -%}
+        {{ column }} in (select live_deals.opportunity_id from {{ ref('int_live_deals') }} as live_deals)
     {%- else -%}
         true
     {%- endif -%}
@@ -74,15 +74,12 @@
 
 {# A review that is held against another norm than in the last build, or is of a deal that is told anew. #}
 {% macro is_live_review(months='int_live_months', day='snapshot_date') -%}
-    {%- set live_months = ref(months) -%}
-    {%- set calendar = ref('calendar') -%}
-    {%- set of_live_deals = is_live() -%}
-    {%- if is_increment() -%}
+    {%- if is_increment() or not execute -%}
         (
-            {{ of_live_deals }}
+            {{ is_live() }}
             or {{ day }} in (
-                select days.day from {{ calendar }} as days
-                inner join {{ live_months }} as live_months on days.month_start = live_months.month_start
+                select days.day from {{ ref('calendar') }} as days
+                inner join {{ ref(months) }} as live_months on days.month_start = live_months.month_start
             )
         )
     {%- else -%}

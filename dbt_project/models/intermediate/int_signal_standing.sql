@@ -100,7 +100,7 @@ summed as (
             'r': 'a * d / n', 's': 'b * c / n', 'pr': '(a + d) / n * a * d / n',
             'ps_qr': '(a + d) / n * b * c / n + (b + c) / n * a * d / n', 'qs': '(b + c) / n * b * c / n',
         }.items() %}
-        cast(sum(cast({{ term }} as decimal(38, 12))) as double) as {{ name }}{{ ',' if not loop.last }}
+        cast(sum(cast({{ term }} as decimal(38, 18))) as double) as {{ name }}{{ ',' if not loop.last }}
         {%- endfor %}
     from strata
     group by month_start, signal, segment
