@@ -118,6 +118,11 @@ class Settings(BaseSettings):
         return self.dbt_home / "manifest.json"
 
     @cached_property
+    def manifest_digest(self) -> Path:
+        """Digest of the models, macros, contract and policy the manifest was made from."""
+        return self.dbt_home / "manifest.sha256"
+
+    @cached_property
     def run_lock(self) -> Path:
         return self.home / "run.lock"
 

@@ -34,20 +34,41 @@
     {{ return(graph.sources.values() | selectattr('source_name', 'equalto', 'extract') | selectattr('name', 'equalto', entity) | first) }}
 {%- endmacro %}
 
-{# One row per key of a contract entity over all sources of the run: the newest version known at the end of the as-of date.
-   A deleted row keeps its last values and says so in `_is_deleted`. #}
-{% macro known_rows(entity) -%}
+{# The columns of its key. #}
+{% macro keys_of(entity) -%}
     {%- set keys = [] -%}
     {%- if execute -%}
-        {%- set contract = contract_of(entity) -%}
-        {%- for column in contract.columns.values() if column.config.meta.get('is') == 'key' -%}
+        {%- for column in contract_of(entity).columns.values() if column.config.meta.get('is') == 'key' -%}
             {%- do keys.append(column.name) -%}
         {%- endfor -%}
-        {%- set columns = contract.columns.values() | map(attribute='name') | list -%}
+    {%- endif -%}
+    {{ return(keys) }}
+{%- endmacro %}
+
+{# Keys of which a version has become known since the last build. #}
+{% macro has_new_version(entity) -%}
+    {%- set keys = keys_of(entity) -%}
+    ({{ keys | join(', ') }}) in (
+        select ({{ keys | join(', ') }}) from ({{ known_versions(entity) }}) as new_versions
+        where {{ is_newly_known() }}
+    )
+{%- endmacro %}
+
+{# One row per key of a contract entity over all sources of the run: the newest version known at the end of the as-of date.
+   A deleted row keeps its last values and says so in `_is_deleted`. Where the model grows, only keys that have a new version. #}
+{% macro known_rows(entity) -%}
+    {%- set keys = keys_of(entity) -%}
+    {%- if execute -%}
+        {%- set columns = contract_of(entity).columns.values() | map(attribute='name') | list -%}
     {%- endif -%}
 
 with versions as (
+    {%- if is_increment() %}
+    select * from ({{ known_versions(entity) }}) as every_version
+    where {{ has_new_version(entity) }}
+    {%- else %}
     {{- known_versions(entity) }}
+    {%- endif %}
 ),
 
 latest as (

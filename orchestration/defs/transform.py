@@ -13,6 +13,7 @@ from orchestration.publish.candidate import Build, write_build
 from orchestration.settings import load_settings
 from orchestration.warehouse.dbt import build_arguments, ensure_manifest, failures
 from orchestration.warehouse.dbt_process import RUN_PROCESS
+from orchestration.warehouse.increment import find_increment, forget_last_build, remember_build
 
 
 @dbt_assets(manifest=ensure_manifest(load_settings()), name="dbt_build")
@@ -33,8 +34,10 @@ def dbt_build(context: AssetExecutionContext, dbt: DbtCliResource, run: Run) -> 
     (target_path / "run_results.json").unlink(missing_ok=True)
     os.environ["SIGHTLINE_TARGET"] = settings.target
     os.environ[RUN_PROCESS] = str(os.getpid())
+    increment = None if run.full_refresh else find_increment(settings, build)
+    forget_last_build(settings)
     invocation = dbt.cli(
-        build_arguments(build, run.full_refresh), context=context, target_path=target_path, raise_on_error=False
+        build_arguments(build, increment), context=context, target_path=target_path, raise_on_error=False
     )
     yield from invocation.stream()
     if invocation.process.returncode:
@@ -45,6 +48,7 @@ def dbt_build(context: AssetExecutionContext, dbt: DbtCliResource, run: Run) -> 
             metadata={"exit_code": 1 if is_promise_broken else 3},
         )
     write_build(settings, build)
+    remember_build(settings, build)
 
 
 defs = Definitions(assets=[dbt_build])

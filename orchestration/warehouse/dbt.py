@@ -7,11 +7,14 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 from orchestration.errors import SourceError
 from orchestration.publish.candidate import Build
 from orchestration.settings import DBT_PROJECT, SEEDS, Settings, known_sources
+from orchestration.warehouse.increment import Increment
 
 
 def ensure_manifest(settings: Settings) -> Path:
@@ -22,7 +25,7 @@ def ensure_manifest(settings: Settings) -> Path:
     digest = hashlib.sha256()
     for path in sorted([*DBT_PROJECT.rglob("*.sql"), *DBT_PROJECT.rglob("*.yml"), *SEEDS.glob("*.csv")]):
         digest.update(path.read_bytes())
-    stamp = settings.dbt_home / "manifest.sha256"
+    stamp = settings.manifest_digest
     if settings.manifest.exists() and stamp.exists() and stamp.read_text() == digest.hexdigest():
         return settings.manifest
     settings.dbt_home.mkdir(parents=True, exist_ok=True)
@@ -41,13 +44,20 @@ def ensure_manifest(settings: Settings) -> Path:
     return settings.manifest
 
 
-def build_arguments(build: Build, full_refresh: bool) -> list[str]:
-    """`dbt build` for one run: everything but the staging of sources that are not part of it."""
-    variables = {
+def build_arguments(build: Build, increment: Increment | None) -> list[str]:
+    """`dbt build` for one run: everything but the staging of sources that are not part of it.
+
+    Args:
+        build: what is told.
+        increment: what has come since the last build; without it tables that grow are told from the beginning.
+    """
+    variables: dict[str, Any] = {
         "as_of_date": build.as_of_date,
         "reporting_currency": build.reporting_currency,
         "sources": build.sources,
     }
+    if increment:
+        variables |= asdict(increment)
     arguments = ["build", "--vars", json.dumps(variables)]
     # The extract's staging stays: its shape types an entity that no source of the run delivers.
     absent = [name for name in known_sources() if name not in build.sources and name != "extract"]
@@ -55,7 +65,7 @@ def build_arguments(build: Build, full_refresh: bool) -> list[str]:
         arguments += ["--exclude", f"path:models/staging/{name}"]
     # Unit tests try the rules on made-up rows: that is for whoever changes a model, not for every run.
     arguments += ["--exclude-resource-type", "unit_test"]
-    if full_refresh:
+    if not increment:
         arguments += ["--full-refresh"]
     return arguments
 

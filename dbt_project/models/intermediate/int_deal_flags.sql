@@ -1,4 +1,4 @@
-{{ config(materialized='table') }}
+{{ config(materialized=growing(), pre_hook="{{ take_out(is_live_review('int_live_flag_months')) }}") }}
 {#- Of each signal: when it fires, its value, and the norm it is held against. `below` tells which side of the norm is wrong. #}
 {%- set signals = {
     'stalled': (
@@ -33,6 +33,7 @@
 } %}
 with reviews as (
     select * from {{ ref('int_deal_reviews') }}
+    where {{ is_live_review('int_live_flag_months') }}
 ),
 
 chances as (

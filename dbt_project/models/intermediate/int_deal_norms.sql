@@ -1,4 +1,4 @@
-{{ config(materialized='table') }}
+{{ config(materialized=growing(), pre_hook="{{ take_out('month_start in (select month_start from ' ~ ref('int_live_months') ~ ')') }}") }}
 {#- Norms stand for a month: what was known before it began about deals won in the 24 months before. #}
 {%- set levels = {
     'segment, type and stage': ['segment', 'opportunity_type', 'stage'], 'type and stage': ['opportunity_type', 'stage'], 'stage': ['stage'],
@@ -13,8 +13,7 @@ with weeks as (
 ),
 
 calendar as (
-    select distinct month_start from {{ ref('calendar') }}
-    where month_start <= {{ as_of_date() }}
+    select month_start from {{ ref('int_live_months') }}
 ),
 
 -- Where anything is recorded at all, silence means something: a deal that was brought in with its end is no norm for it.

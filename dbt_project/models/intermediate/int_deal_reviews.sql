@@ -1,8 +1,8 @@
-{{ config(materialized='table') }}
+{{ config(materialized=growing(), pre_hook="{{ take_out(is_live_review()) }}") }}
 -- Each review of an open deal beside the norm it is held against: the narrowest group with enough won deals.
 with weeks as (
     select * from {{ ref('int_deal_weeks') }}
-    where stage is not null
+    where stage is not null and {{ is_live_review() }}
 ),
 
 norms as (

@@ -1,8 +1,8 @@
-{{ config(materialized='table') }}
+{{ config(materialized=growing(), pre_hook="{{ take_out() }}") }}
 -- Everything that happened on a deal that a signal looks at, by when it was known.
 with activities as (
     select * from {{ ref('int_activities_known') }}
-    where not _is_deleted and opportunity_id is not null
+    where not _is_deleted and {{ is_live() }} and opportunity_id is not null
 ),
 
 held as (
@@ -26,11 +26,12 @@ helpers as (
 
 history as (
     select * from {{ ref('int_opportunity_history') }}
+    where {{ is_live() }}
 ),
 
 changes as (
     select * from {{ ref('int_opportunity_events') }}
-    where not is_doubled and not is_unreadable and not is_after
+    where not is_doubled and not is_unreadable and not is_after and {{ is_live() }}
 ),
 
 calendar as (
@@ -39,6 +40,7 @@ calendar as (
 
 visits as (
     select * from {{ ref('stage_visits') }}
+    where {{ is_live() }}
 ),
 
 qualifications as (
@@ -47,7 +49,7 @@ qualifications as (
         element,
         greatest(assessed_at, _known_at) as known_at
     from {{ ref('int_qualifications_known') }}
-    where not _is_deleted and status in ('claimed', 'verified')
+    where not _is_deleted and {{ is_live() }} and status in ('claimed', 'verified')
 ),
 
 named as (
@@ -57,7 +59,7 @@ named as (
         buying_role,
         greatest(coalesce(added_at, _known_at), _known_at) as known_at
     from {{ ref('int_opportunity_contacts_known') }}
-    where not _is_deleted
+    where not _is_deleted and {{ is_live() }}
 ),
 
 -- A buyer takes part by writing, calling or meeting; being copied does not count.
@@ -208,7 +210,7 @@ final as (
         next_step_updated_at as happened_at,
         next_step_updated_at as known_at
     from {{ ref('int_opportunities_versions') }}
-    where next_step_updated_at < {{ end_of_day(as_of_date()) }}
+    where next_step_updated_at < {{ end_of_day(as_of_date()) }} and {{ is_live() }}
     union all
     -- Named while the deal was open: what is written down with the end tells who won.
     select

@@ -1,13 +1,15 @@
-{{ config(materialized='table') }}
+{{ config(materialized=growing(), pre_hook="{{ take_out() }}") }}
 {%- set back = '-' ~ policy_constant('value_erosion', 'signals', 'window_days') %}
+-- depends_on: {{ ref('int_last_deal_weeks') }}
 -- What could be seen of each open deal at each weekly review, and on the as-of date.
 with snapshots as (
     select * from {{ ref('pipeline_snapshots') }}
-    where is_week_end or snapshot_date = as_of_date
+    where (is_week_end or snapshot_date = as_of_date) and {{ is_live() }}
 ),
 
 history as (
     select * from {{ ref('int_opportunity_history') }}
+    where {{ is_live() }}
 ),
 
 deals as (
@@ -16,6 +18,7 @@ deals as (
 
 visits as (
     select * from {{ ref('stage_visits') }}
+    where {{ is_live() }}
 ),
 
 stages as (
@@ -41,7 +44,7 @@ qualifications as (
             partition by opportunity_id, element order by greatest(assessed_at, _known_at), assessed_at
         ) as valid_to
     from {{ ref('int_qualifications_known') }}
-    where not _is_deleted
+    where not _is_deleted and {{ is_live() }}
 ),
 
 -- A meeting stands in the calendar from when it was first known until it is held.
@@ -52,7 +55,7 @@ meetings as (
         min(_known_at) as booked_at,
         max(occurred_at) as occurred_at
     from {{ ref('int_activities_versions') }}
-    where activity_type in ('meeting', 'demo') and opportunity_id is not null
+    where activity_type in ('meeting', 'demo') and opportunity_id is not null and {{ is_live() }}
     group by opportunity_id, activity_id
     having min(_known_at) < max(occurred_at)
 ),
@@ -72,6 +75,7 @@ timeline as (
         happened_at,
         known_at as at_moment
     from {{ ref('int_deal_ticks') }}
+    where {{ is_live() }}
     union all
     select
         opportunity_id,
@@ -82,7 +86,7 @@ timeline as (
     from reviews
 ),
 
--- A review comes before what happens in the first second of the next day.
+-- A review comes before what happens in the first second of the next day; what became known at one moment is in the order it happened in.
 running as (
     select
         timeline.*,
@@ -105,7 +109,7 @@ running as (
     from timeline
     window so_far as (
         partition by opportunity_id
-        order by at_moment, case when kind = 'review' then 0 else 1 end
+        order by at_moment, case when kind = 'review' then 0 else 1 end, happened_at, kind
         rows between unbounded preceding and current row
     )
 ),
@@ -115,7 +119,7 @@ unanswered as (
         running.*,
         outbound_count - coalesce(max(case when kind in ('meeting', 'inbound') then outbound_count end) over (
             partition by opportunity_id
-            order by at_moment, case when kind = 'review' then 0 else 1 end
+            order by at_moment, case when kind = 'review' then 0 else 1 end, happened_at, kind
             rows between unbounded preceding and current row
         ), 0) as unanswered_count
     from running
@@ -167,7 +171,8 @@ efforts as (
     from {{ ref('int_deal_ticks') }} as ticks
     inner join deals on ticks.opportunity_id = deals.opportunity_id
     where
-        ticks.kind in ('meeting', 'inbound', 'outbound', 'internal')
+        {{ is_live('ticks.opportunity_id') }}
+        and ticks.kind in ('meeting', 'inbound', 'outbound', 'internal')
         and (deals.closed_on is null or ticks.happened_at < {{ end_of_day('deals.closed_on') }})
     group by ticks.opportunity_id
 ),

@@ -1,6 +1,12 @@
+{{ config(materialized=growing(), pre_hook="{{ take_out() }}") }}
 -- docs/opportunity-history.md is the rule; this model settles the events among themselves.
 with landed as (
     select * from {{ ref('int_opportunity_changes_versions') }}
+    -- An event that was moved from one deal to another is looked at for both.
+    where change_id in (
+        select versions.change_id from {{ ref('int_opportunity_changes_versions') }} as versions
+        where {{ is_live('versions.opportunity_id') }}
+    )
 ),
 
 -- An event is a fact: a later version of one corrects it, and what is gone from a full extract stays.
@@ -117,3 +123,4 @@ final as (
 )
 
 select * from final
+where {{ is_live() }}

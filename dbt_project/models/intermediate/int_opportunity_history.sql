@@ -1,4 +1,4 @@
-{{ config(materialized='table') }}
+{{ config(materialized=growing(), pre_hook="{{ take_out() }}") }}
 {#- docs/opportunity-history.md is the rule. A null is carried along as a word of its own. #}
 {#- What a first version says of the time before it: nothing, where these hold. #}
 {%- set silent_before = {'stage': 'is_closed', 'forecast_category': 'is_closed', 'is_deleted': 'is_dated'} %}
@@ -9,13 +9,14 @@
 } %}
 with versions as (
     select * from {{ ref('int_opportunity_versions') }}
-    where created_at is not null
+    where created_at is not null and {{ is_live() }}
 ),
 
 events as (
     select * from {{ ref('int_opportunity_events') }}
     where
         is_last_of_second
+        and {{ is_live() }}
         and field in ('stage', 'amount', 'close_date', 'forecast_category', 'owner_id')
 ),
 

@@ -1,7 +1,8 @@
-{{ config(materialized='table') }}
+{{ config(materialized=growing(), pre_hook="{{ take_out() }}") }}
 -- The history of each deal, told in money and cut where its owner's job changed.
 with history as (
     select * from {{ ref('int_opportunity_history') }}
+    where {{ is_live() }}
 ),
 
 deals as (

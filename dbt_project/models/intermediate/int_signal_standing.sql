@@ -84,7 +84,8 @@ strata as (
 ),
 
 -- Deals are compared with deals of the same type in the same stage (Mantel and Haenszel 1959); the variance of the logarithm
--- is that of Robins, Breslow and Greenland (1986). Added as decimals: the same deals give the same bytes in whatever order.
+-- is that of Robins, Breslow and Greenland (1986).
+-- Fractions are added as decimals: in whatever order, the same deals give the same bytes.
 summed as (
     select
         month_start,
@@ -95,11 +96,12 @@ summed as (
         sum(b) as b,
         sum(c) as c,
         sum(d) as d,
-        cast(sum(cast(a * d / n as decimal(28, 15))) as double) as r,
-        cast(sum(cast(b * c / n as decimal(28, 15))) as double) as s,
-        cast(sum(cast((a + d) / n * a * d / n as decimal(28, 15))) as double) as pr,
-        cast(sum(cast((a + d) / n * b * c / n + (b + c) / n * a * d / n as decimal(28, 15))) as double) as ps_qr,
-        cast(sum(cast((b + c) / n * b * c / n as decimal(28, 15))) as double) as qs
+        {%- for name, term in {
+            'r': 'a * d / n', 's': 'b * c / n', 'pr': '(a + d) / n * a * d / n',
+            'ps_qr': '(a + d) / n * b * c / n + (b + c) / n * a * d / n', 'qs': '(b + c) / n * b * c / n',
+        }.items() %}
+        cast(sum(cast({{ term }} as decimal(38, 18))) as double) as {{ name }}{{ ',' if not loop.last }}
+        {%- endfor %}
     from strata
     group by month_start, signal, segment
 ),

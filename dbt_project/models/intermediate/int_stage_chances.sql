@@ -1,4 +1,5 @@
 {{ config(materialized='table') }}
+-- depends_on: {{ ref('int_last_stage_chances') }}
 -- The chance of a win within the horizon, by stage and time in it, over all deals that were there: won ones alone would say that
 -- time does no harm. Each month's chances rest on reviews of the 24 months before whose horizon had passed.
 with reviews as (

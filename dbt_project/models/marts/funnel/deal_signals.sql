@@ -1,9 +1,14 @@
-with fired as (
-    select * from {{ ref('int_signal_weeks') }}
+with weeks as (
+    select
+        opportunity_id,
+        snapshot_date,
+        is_open,
+        max(case when snapshot_date = {{ as_of_date() }} and is_open then 1 else 0 end) over (partition by opportunity_id) = 1 as is_open_now
+    from {{ ref('int_deal_weeks') }}
 ),
 
-weeks as (
-    select * from {{ ref('int_deal_weeks') }}
+fired as (
+    select * from {{ ref('int_signal_weeks') }}
 ),
 
 policy as (
@@ -22,6 +27,7 @@ reviews as (
         is_open,
         row_number() over (partition by opportunity_id order by snapshot_date) as review_number
     from weeks
+    where is_open_now
 ),
 
 -- Reviews in a row on which a signal fired have the same difference between the two counts.

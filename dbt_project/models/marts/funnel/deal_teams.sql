@@ -3,13 +3,15 @@
     'account_executive': 'peer', 'account_manager': 'peer', 'development_rep': 'sourcing', 'customer_success': 'customer_success',
     'specialist': 'specialist', 'manager': 'manager', 'executive': 'executive', 'sales_ops': 'sales_ops', 'product': 'product',
 } %}
+{{ config(materialized=growing(), pre_hook="{{ take_out(has_as_of_date=true) }}") }}
 with deals as (
     select * from {{ ref('opportunities') }}
-    where not is_deleted
+    where not is_deleted and {{ is_live() }}
 ),
 
 history as (
     select * from {{ ref('int_opportunity_history') }}
+    where {{ is_live() }}
 ),
 
 reps as (
@@ -18,12 +20,12 @@ reps as (
 
 team as (
     select * from {{ ref('int_opportunity_team_known') }}
-    where not _is_deleted and coalesce(joined_at < {{ end_of_day(as_of_date()) }}, true)
+    where not _is_deleted and {{ is_live() }} and coalesce(joined_at < {{ end_of_day(as_of_date()) }}, true)
 ),
 
 requests as (
     select * from {{ ref('int_support_requests_known') }}
-    where not _is_deleted and opportunity_id is not null and assignee_id is not null
+    where not _is_deleted and {{ is_live() }} and opportunity_id is not null and assignee_id is not null
 ),
 
 -- A manager who coaches the seller is not on the deal.
@@ -31,6 +33,7 @@ activities as (
     select * from {{ ref('int_activities_known') }}
     where
         not _is_deleted
+        and {{ is_live() }}
         and opportunity_id is not null
         and user_id is not null
         and coalesce(purpose, 'sell') != 'coaching'

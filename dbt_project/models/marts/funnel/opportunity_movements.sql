@@ -1,8 +1,10 @@
 {#- docs/opportunity-history.md lays down the steps and their order. #}
 {%- set periods = ['month', 'quarter', 'year'] %}
 {%- set facts = ['opportunity_id', 'coalesce(amount, 0) as amount', 'is_deleted', 'is_won', 'is_lost', 'is_in_pipeline', 'close_date'] %}
+{{ config(materialized=growing(), pre_hook="{{ take_out(has_as_of_date=true) }}") }}
 with stretches as (
     select * from {{ ref('int_opportunity_stretches') }}
+    where {{ is_live() }}
 ),
 
 reporting_lines as (

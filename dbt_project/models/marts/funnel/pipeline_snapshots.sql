@@ -1,6 +1,7 @@
+{{ config(materialized=growing(), pre_hook="{{ take_out(is_live() ~ ' or ' ~ is_day_of_ended_quarter(), has_as_of_date=true) }}") }}
 with stretches as (
     select * from {{ ref('int_opportunity_stretches') }}
-    where is_in_pipeline
+    where is_in_pipeline and {{ is_live() }}
 ),
 
 calendar as (
