@@ -2,7 +2,7 @@
 {#- What a deal is made of in the tables that grow; the rest is told in whole in every build. -#}
 {%- set of_deals = ['opportunities', 'opportunity_changes', 'activities', 'opportunity_contacts', 'opportunity_lines', 'qualifications',
     'opportunity_team', 'support_requests'] %}
-{%- set accounts_say = "concat_ws('|', coalesce(segment, ''), coalesce(region, ''))" %}
+{%- set accounts_say = "concat_ws('|', coalesce(name, ''), coalesce(segment, ''), coalesce(region, ''))" %}
 {%- set users_say = "concat_ws('|', role, coalesce(manager_id, ''), coalesce(region, ''), coalesce(segment, ''), coalesce(cast(hired_on as string), ''))" %}
 {%- set is_increment = builds_on_the_last() %}
 -- Deals that are told anew in this build: every one, or those about which anything may be different from the last build.
@@ -125,6 +125,19 @@ upheavals as (
     select 'products' as reason from products
     where is_new
     union all
+    -- Who belongs to whom at the top: a parent that is another one, or becomes known after its child.
+    select 'parents' as reason from accounts
+    where account_id in (select changed.account_id from accounts as changed where changed.is_new)
+    group by account_id
+    having count(case when not is_new then 1 end) > 0 and count(distinct coalesce(parent_account_id, '')) > 1
+    union all
+    select 'parents' as reason from accounts as children
+    inner join accounts as parents on children.parent_account_id = parents.account_id
+    where not children.is_new and parents.is_new and parents.account_id not in (
+        select before.account_id from accounts as before
+        where not before.is_new
+    )
+    union all
     select 'stages' as reason from (
         select distinct stage from opportunities where is_new
         union
@@ -144,7 +157,7 @@ upheavals as (
     select 'next steps' as reason from opportunity_changes
     where field = 'next_step'
     having count(case when is_new then 1 end) > 0 and count(case when not is_new then 1 end) = 0
-    {%- for entity in ('activities', 'opportunity_contacts', 'qualifications', 'opportunity_changes') %}
+    {%- for entity in ('activities', 'opportunity_contacts', 'opportunity_team', 'qualifications', 'opportunity_changes') %}
     union all
     select '{{ entity }}' as reason from {{ entity }}
     having count(case when is_new then 1 end) > 0 and count(case when not is_new then 1 end) = 0
@@ -162,6 +175,12 @@ live as (
     union
     select opportunity_id from last_teams
     where user_id in (select renamed_users.user_id from renamed_users)
+    union
+    select opportunity_id from last_deals
+    where
+        owner_id in (select moved_users.user_id from moved_users)
+        or owner_id in (select renamed_users.user_id from renamed_users)
+        or manager_id in (select renamed_users.user_id from renamed_users)
     union
     -- Whether somebody is a specialist or an executive shows in what was done on a deal.
     select opportunity_id from activities

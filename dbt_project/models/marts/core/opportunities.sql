@@ -1,5 +1,7 @@
+{{ config(materialized=growing(), pre_hook="{{ take_out(has_as_of_date=true) }}") }}
 with known as (
     select * from {{ ref('int_opportunities_known') }}
+    where {{ is_live() }}
 ),
 
 stages as (
@@ -24,22 +26,22 @@ rates as (
 
 lines as (
     select * from {{ ref('int_opportunity_lines_known') }}
-    where not _is_deleted
+    where not _is_deleted and {{ is_live() }}
 ),
 
 changes as (
     select * from {{ ref('int_opportunity_changes_known') }}
-    where not _is_deleted and cast(changed_at as date) <= {{ as_of_date() }}
+    where not _is_deleted and {{ is_live() }} and cast(changed_at as date) <= {{ as_of_date() }}
 ),
 
 contacts as (
     select * from {{ ref('int_opportunity_contacts_known') }}
-    where not _is_deleted
+    where not _is_deleted and {{ is_live() }}
 ),
 
 team as (
     select * from {{ ref('int_opportunity_team_known') }}
-    where not _is_deleted
+    where not _is_deleted and {{ is_live() }}
 ),
 
 -- An entity without a single row was not delivered: then nothing is known, which is not the same as zero.
@@ -53,6 +55,7 @@ delivered as (
 -- Where the deal stood on the as-of date; a deal of unknown creation has no history and is told by its row.
 history as (
     select * from {{ ref('int_opportunity_history') }}
+    where {{ is_live() }}
 ),
 
 states as (
