@@ -17,7 +17,7 @@ from orchestration.settings import Settings
 from orchestration.warehouse.increment import find_increment, remember_build
 from tests.conftest import DEMO_AS_OF, Run, published
 
-DAYS = 10
+DAYS = 4
 # A day of the next quarter: months, norms and daily snapshots begin anew.
 NEXT_DAY = DEMO_AS_OF + timedelta(days=1)
 
@@ -67,7 +67,7 @@ def day_by_day(tmp_path_factory: pytest.TempPathFactory, extracts: list[Path]) -
     return run
 
 
-def test_ten_days_one_by_one_give_the_bytes_of_one_build(
+def test_days_one_by_one_give_the_bytes_of_one_build(
     day_by_day: Run, extracts: list[Path], tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     whole = from_the_beginning(day_by_day.home, tmp_path_factory.mktemp("whole") / "home", extracts[-1])
