@@ -1,4 +1,7 @@
-{{ config(materialized=growing(), pre_hook="{{ take_out('month_start in (select month_start from ' ~ ref('int_live_months') ~ ')') }}") }}
+{{ config(
+    materialized=growing(),
+    pre_hook="{{ take_out('month_start in (select month_start from ' ~ ref('int_live_months') ~ ')') }}"
+) }}
 {#- Norms stand for a month: what was known before it began about deals won in the 24 months before. #}
 {%- set levels = {
     'segment, type and stage': ['segment', 'opportunity_type', 'stage'], 'type and stage': ['opportunity_type', 'stage'], 'stage': ['stage'],

@@ -86,7 +86,8 @@ timeline as (
     from reviews
 ),
 
--- A review comes before what happens in the first second of the next day; what became known at one moment is in the order it happened in.
+-- A review comes before what happens in the first second of the next day.
+-- What became known at one moment is in the order it happened in.
 running as (
     select
         timeline.*,

@@ -1,6 +1,5 @@
 {{ config(materialized='table') }}
 -- The chances of the last build, kept until it is clear in which months they are others now.
--- depends_on: {{ ref('int_deal_reviews') }}
 {% if builds_on_the_last() -%}
 select * from {{ last_built('intermediate', 'int_stage_chances') }}
 {%- else -%}

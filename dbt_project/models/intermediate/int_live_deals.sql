@@ -3,14 +3,16 @@
 {%- set of_deals = ['opportunities', 'opportunity_changes', 'activities', 'opportunity_contacts', 'opportunity_lines', 'qualifications',
     'opportunity_team', 'support_requests'] %}
 {%- set accounts_say = "concat_ws('|', coalesce(name, ''), coalesce(segment, ''), coalesce(region, ''))" %}
-{%- set users_say = "concat_ws('|', role, coalesce(manager_id, ''), coalesce(region, ''), coalesce(segment, ''), coalesce(cast(hired_on as string), ''))" %}
+{%- set users_say = "concat_ws('|', role, coalesce(manager_id, ''), coalesce(region, ''), coalesce(segment, ''), "
+    ~ "coalesce(cast(hired_on as string), ''))" %}
 {%- set is_increment = builds_on_the_last() %}
 -- Deals that are told anew in this build: every one, or those about which anything may be different from the last build.
+-- depends_on: {{ ref('core_stages') }}
+-- depends_on: {{ ref('int_reporting_lines_then') }}
 with calendar as (
     select
         min(day) as calendar_from,
-        max(day) as calendar_to,
-        max(case when day = {{ as_of_date() }} then year_start end) as year_start
+        max(day) as calendar_to
     from {{ ref('calendar') }}
 ),
 
@@ -21,6 +23,7 @@ deals as (
     from {{ ref('int_opportunities_known') }}
 ),
 
+{% if is_increment -%}
 stages as (
     select * from {{ ref('core_stages') }}
     where is_open
@@ -30,7 +33,6 @@ lines as (
     select * from {{ ref('int_reporting_lines_then') }}
 ),
 
-{% if is_increment -%}
 last_deals as (
     select * from {{ last_built('core', 'opportunities') }}
 ),

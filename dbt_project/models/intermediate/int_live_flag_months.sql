@@ -5,9 +5,17 @@ with final as (
     select month_start from {{ ref('int_live_months') }}
     {%- if builds_on_the_last() %}
     union
-    select month_start from (select * from {{ ref('int_stage_chances') }} except select * from {{ ref('int_last_stage_chances') }}) as added
+    select month_start from (
+        select * from {{ ref('int_stage_chances') }}
+        except
+        select * from {{ ref('int_last_stage_chances') }}
+    ) as added
     union
-    select month_start from (select * from {{ ref('int_last_stage_chances') }} except select * from {{ ref('int_stage_chances') }}) as taken_back
+    select month_start from (
+        select * from {{ ref('int_last_stage_chances') }}
+        except
+        select * from {{ ref('int_stage_chances') }}
+    ) as taken_back
     {%- else %}
     union
     select month_start from {{ ref('int_stage_chances') }}

@@ -1,21 +1,24 @@
 {{ config(materialized='table') }}
 {#- What a norm takes of a review. -#}
-{%- set facts = ['opportunity_id', 'segment', 'opportunity_type', 'stage', 'age_days', 'days_in_stage', 'quiet_days', 'unanswered_days', 'buyer_count',
-    'economic_buyer_count', 'push_count', 'next_step_days', 'verified_count', 'claimed_count', 'hours_spent', 'hours_in_all', 'has_effort', 'has_specialist',
-    'cycle_days', 'closed_on', 'snapshot_date'] %}
+{%- set facts = [
+    'opportunity_id', 'segment', 'opportunity_type', 'stage', 'age_days', 'days_in_stage', 'quiet_days', 'unanswered_days', 'buyer_count',
+    'economic_buyer_count', 'push_count', 'next_step_days', 'verified_count', 'claimed_count', 'hours_spent', 'hours_in_all',
+    'has_effort', 'has_specialist', 'cycle_days', 'closed_on', 'snapshot_date',
+] %}
 -- Months whose norms are told anew: every one, or those that have begun since the last build and those that rest on a changed deal.
 -- depends_on: {{ ref('int_last_deal_weeks') }}
 -- depends_on: {{ ref('int_live_deals') }}
+-- depends_on: {{ ref('int_deal_weeks') }}
 with calendar as (
     select distinct month_start from {{ ref('calendar') }}
     where month_start <= {{ as_of_date() }}
 ),
 
+{% if builds_on_the_last() -%}
 weeks as (
     select * from {{ ref('int_deal_weeks') }}
 ),
 
-{% if builds_on_the_last() -%}
 live as (
     select opportunity_id from {{ ref('int_live_deals') }}
 ),

@@ -3,7 +3,8 @@ with weeks as (
         opportunity_id,
         snapshot_date,
         is_open,
-        max(case when snapshot_date = {{ as_of_date() }} and is_open then 1 else 0 end) over (partition by opportunity_id) = 1 as is_open_now
+        max(case when snapshot_date = {{ as_of_date() }} and is_open then 1 else 0 end) over (partition by opportunity_id) = 1
+            as is_open_now
     from {{ ref('int_deal_weeks') }}
 ),
 
