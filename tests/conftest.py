@@ -28,12 +28,14 @@ if not hasattr(sys.modules["__main__"], "__file__"):
 
 # Minutes each: started first, so that neither of two processes is left with one of them at the end.
 LONGEST = [
-    "test_increment.py",
-    "test_interruption.py",
     "test_spark.py",
+    "test_interruption.py",
+    "test_increment.py",
     "test_pipeline.py",
-    "test_demo_company.py",
     "test_as_of.py",
+    "test_signals_oracle.py",
+    "test_demo_company.py",
+    "test_trouble.py",
 ]
 
 

@@ -17,7 +17,7 @@ from orchestration.settings import Settings
 from orchestration.warehouse.increment import find_increment, remember_build
 from tests.conftest import DEMO_AS_OF, Run, published
 
-DAYS = 4
+DAYS = 2
 # A day of the next quarter: months, norms and daily snapshots begin anew.
 NEXT_DAY = DEMO_AS_OF + timedelta(days=1)
 

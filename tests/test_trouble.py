@@ -6,7 +6,6 @@ import importlib.util
 from pathlib import Path
 
 from orchestration.settings import PROJECT_ROOT
-from tests.conftest import Run
 
 spec = importlib.util.spec_from_file_location("trouble", PROJECT_ROOT / "benchmarks" / "trouble.py")
 assert spec and spec.loader
@@ -14,15 +13,12 @@ trouble = importlib.util.module_from_spec(spec)
 spec.loader.exec_module(trouble)
 
 
-def test_trouble_is_found_named_and_on_the_agenda(demo_run: Run, demo_extract: Path) -> None:
-    found = trouble.figures(demo_run.home, demo_extract / "truth")
-    assert found["planted"] > 50 and found["called"] > 50
+def test_trouble_is_found_named_and_on_the_agenda_and_little_that_was_won_is_let_go(tmp_path: Path) -> None:
+    """One whole company: with a tenth of it there are too few planted deals to tell 0.75 from 0.70."""
+    found = trouble.measure(trouble.SEEDS[0], tmp_path)
+    assert found["planted"] > 500 and found["called"] > 500
     for name, least in trouble.PROMISED.items():
         assert found[name] >= least, (name, found)
     assert 0 < found["longest"] <= found["allowed"]
-
-
-def test_the_rules_for_letting_go_would_have_dropped_little_of_what_was_won(demo_run: Run, demo_extract: Path) -> None:
-    found = trouble.figures(demo_run.home, demo_extract / "truth")
     assert found["rules"] >= 2
     assert found["dropped"] <= 0.03
