@@ -76,7 +76,11 @@ rolled as (
     inner join calendar
         on sums.known_month < calendar.month_start
         and sums.known_month >= {{ add_months('calendar.month_start', -24) }}
-    group by calendar.month_start, {% for dimension in dimensions %}sums.{{ dimension }}{{ ', ' if not loop.last }}{% endfor %}
+    group by
+        calendar.month_start,
+        {%- for dimension in dimensions %}
+        sums.{{ dimension }}{{ ',' if not loop.last }}
+        {%- endfor %}
 ),
 
 {% for columns in levels %}

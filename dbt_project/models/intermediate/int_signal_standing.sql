@@ -152,7 +152,10 @@ final as (
         bounded.odds_ratio_low,
         bounded.odds_ratio_high,
         policy.is_on
-        and (coalesce(bounded.a + bounded.b, 0) < {{ deal_policy('signal_minimum_fired') }} or coalesce(bounded.odds_ratio_low > 1, false)) as is_active,
+        and (
+            coalesce(bounded.a + bounded.b, 0) < {{ deal_policy('signal_minimum_fired') }}
+            or coalesce(bounded.odds_ratio_low > 1, false)
+        ) as is_active,
         calendar.month_start
     from calendar
     cross join policy
