@@ -138,7 +138,7 @@ final as (
     union all
     select
         held.opportunity_id,
-        'specialist' as kind,
+        case helpers.role when 'specialist' then 'specialist' else 'executive_outreach' end as kind,
         cast(null as double) as amount,
         held.occurred_at as happened_at,
         held.known_at
@@ -147,20 +147,7 @@ final as (
         on held.user_id = helpers.rep_id
         and held.occurred_at >= helpers.valid_from
         and (helpers.valid_to is null or held.occurred_at < helpers.valid_to)
-    where helpers.role = 'specialist'
-    union all
-    select
-        held.opportunity_id,
-        'executive_outreach' as kind,
-        cast(null as double) as amount,
-        held.occurred_at as happened_at,
-        held.known_at
-    from held
-    inner join helpers
-        on held.user_id = helpers.rep_id
-        and held.occurred_at >= helpers.valid_from
-        and (helpers.valid_to is null or held.occurred_at < helpers.valid_to)
-    where helpers.role = 'executive' and held.direction = 'outbound' and held.activity_type not in ('meeting', 'demo')
+    where helpers.role = 'specialist' or (held.direction = 'outbound' and held.activity_type not in ('meeting', 'demo'))
     union all
     select
         opportunity_id,
