@@ -1,17 +1,17 @@
 {# Whether a model that grows tells only what may have changed since the last build; else it is told from the beginning.
    A run sets `last_as_of_date` when the last build can be built on (orchestration/warehouse/increment.py). #}
 {% macro is_increment() -%}
-    {{ return(var('last_as_of_date') is not none and is_incremental()) }}
+    {{ return(told('last_as_of_date') is not none and is_incremental()) }}
 {%- endmacro %}
 
 {# The same for a table that is made in whole each time and looks at what the last build left. #}
 {% macro builds_on_the_last() -%}
-    {{ return(execute and var('last_as_of_date') is not none and not should_full_refresh()) }}
+    {{ return(execute and told('last_as_of_date') is not none and not should_full_refresh()) }}
 {%- endmacro %}
 
 {# The day the last build was told for. #}
 {% macro last_as_of_date() -%}
-    cast('{{ var("last_as_of_date") or "1900-01-01" }}' as date)
+    cast('{{ told("last_as_of_date") or "1900-01-01" }}' as date)
 {%- endmacro %}
 
 {# Only deals that are told anew. #}
@@ -46,7 +46,7 @@
 {% macro is_newly_known() -%}
     (
         cast(_known_at as date) > {{ last_as_of_date() }}
-        {%- for batch in var('new_batches') %}
+        {%- for batch in told('new_batches') %}
         or _batch_id = '{{ batch }}'
         {%- endfor %}
     )

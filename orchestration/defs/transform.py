@@ -11,7 +11,7 @@ from orchestration.defs.resources import Run, told_to_dagster
 from orchestration.ingest.landing import newest_extract
 from orchestration.publish.candidate import Build, write_build
 from orchestration.settings import load_settings
-from orchestration.warehouse.dbt import build_arguments, ensure_manifest, failures
+from orchestration.warehouse.dbt import build_arguments, build_environment, ensure_manifest, failures
 from orchestration.warehouse.dbt_process import RUN_PROCESS
 from orchestration.warehouse.increment import find_increment, forget_last_build, remember_build
 
@@ -36,9 +36,9 @@ def dbt_build(context: AssetExecutionContext, dbt: DbtCliResource, run: Run) -> 
     os.environ[RUN_PROCESS] = str(os.getpid())
     increment = None if run.full_refresh else find_increment(settings, build)
     forget_last_build(settings)
-    invocation = dbt.cli(
-        build_arguments(build, increment), context=context, target_path=target_path, raise_on_error=False
-    )
+    os.environ.update(build_environment(build, increment))
+    arguments = build_arguments(settings, build, increment)
+    invocation = dbt.cli(arguments, context=context, target_path=target_path, raise_on_error=False)
     yield from invocation.stream()
     if invocation.process.returncode:
         sentences, is_promise_broken = failures(target_path)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import shutil
 import subprocess
 import sys
 from dataclasses import asdict
@@ -31,7 +32,7 @@ def ensure_manifest(settings: Settings) -> Path:
     settings.dbt_home.mkdir(parents=True, exist_ok=True)
     target = settings.dbt_home / "parse"
     parsed = subprocess.run(
-        [sys.executable, "-m", "dbt.cli.main", "parse", *_folders(), "--target-path", str(target)],
+        [sys.executable, "-m", "dbt.cli.main", "parse", *_folders(), *_variables(settings), "--target-path", str(target)],
         env={**os.environ, **settings.environment(), "SIGHTLINE_TARGET": "duckdb"},
         cwd=DBT_PROJECT,
         capture_output=True,
@@ -41,24 +42,28 @@ def ensure_manifest(settings: Settings) -> Path:
         raise SourceError(f"dbt cannot read {DBT_PROJECT}: {parsed.stdout.strip()[-2000:]}")
     os.replace(target / "manifest.json", settings.manifest)
     stamp.write_text(digest.hexdigest())
+    # The first build need not read the project again.
+    build_target = settings.dbt_home / "target"
+    if not build_target.exists():
+        build_target.mkdir()
+        shutil.copy(target / "partial_parse.msgpack", build_target)
     return settings.manifest
 
 
-def build_arguments(build: Build, increment: Increment | None) -> list[str]:
-    """`dbt build` for one run: everything but the staging of sources that are not part of it.
+def build_environment(build: Build, increment: Increment | None) -> dict[str, str]:
+    """What the macro `told` reads: the facts that change from run to run, which are no variables of dbt for that reason.
 
     Args:
         build: what is told.
         increment: what has come since the last build; without it tables that grow are told from the beginning.
     """
-    variables: dict[str, Any] = {
-        "as_of_date": build.as_of_date,
-        "reporting_currency": build.reporting_currency,
-        "sources": build.sources,
-    }
-    if increment:
-        variables |= asdict(increment)
-    arguments = ["build", "--vars", json.dumps(variables)]
+    last = increment or Increment(last_as_of_date=None, new_batches=[])
+    return {"SIGHTLINE_BUILD": json.dumps({"as_of_date": build.as_of_date, **asdict(last)})}
+
+
+def build_arguments(settings: Settings, build: Build, increment: Increment | None) -> list[str]:
+    """`dbt build` for one run: everything but the staging of sources that are not part of it."""
+    arguments = ["build", *_variables(settings)]
     # The extract's staging stays: its shape types an entity that no source of the run delivers.
     absent = [name for name in known_sources() if name not in build.sources and name != "extract"]
     for name in absent:
@@ -81,6 +86,12 @@ def failures(target_path: Path) -> tuple[list[str], bool]:
         f"{result['unique_id'].split('.')[2]}: {' '.join((result['message'] or '').split())[:500]}" for result in failed
     ]
     return sentences, bool(failed) and all(result["unique_id"].startswith("test.") for result in failed)
+
+
+def _variables(settings: Settings) -> list[str]:
+    """The same for every run with these settings: dbt keeps what it has read of the project."""
+    variables = {"reporting_currency": settings.reporting_currency, "sources": list(settings.sources)}
+    return ["--vars", json.dumps(variables)]
 
 
 def _folders() -> list[str]:

@@ -31,9 +31,13 @@ class LastBuild:
 
 @dataclass(frozen=True)
 class Increment:
-    """What a build that stands on the last one has to know: the day that told for, and the batches it did not have."""
+    """What a build that stands on the last one has to know: the day that told for, and the batches it did not have.
 
-    last_as_of_date: str
+    Attributes:
+        last_as_of_date: None when the build stands on nothing.
+    """
+
+    last_as_of_date: str | None
     new_batches: list[str]
 
 
