@@ -135,6 +135,8 @@ class Settings(BaseSettings):
             "SIGHTLINE_SPARK_MASTER": self.spark_master,
             "DAGSTER_HOME": str(self.dagster_home),
             "DBT_LOG_PATH": str(self.dbt_home / "logs"),
+            # Every statement in a file, for nobody: a tenth of what dbt costs.
+            "DBT_LOG_LEVEL_FILE": "info",
         }
 
 
