@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import json
 import os
 import time
 from collections.abc import Callable
@@ -24,6 +25,11 @@ telemetry:
 # No question to join anything in front of the first page.
 nux:
   enabled: false
+event_log_storage:
+  module: orchestration.warehouse.event_log
+  class: OpenEventLog
+  config:
+    base_dir: {folder}
 """
 
 STAGES = {
@@ -64,7 +70,8 @@ def prepare_home(settings: Settings) -> None:
     try:
         settings.dagster_home.mkdir(parents=True, exist_ok=True)
         settings.dbt_home.mkdir(parents=True, exist_ok=True)
-        (settings.dagster_home / "dagster.yaml").write_text(INSTANCE, encoding="utf-8")
+        folder = json.dumps(str(settings.dagster_home / "history" / "runs"))
+        (settings.dagster_home / "dagster.yaml").write_text(INSTANCE.format(folder=folder), encoding="utf-8")
     except OSError as error:
         raise SourceError(
             f"{settings.home} cannot be written ({error.strerror}); set SIGHTLINE_HOME to a folder that can."

@@ -10,7 +10,6 @@ import subprocess
 import sys
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 from orchestration.errors import SourceError
 from orchestration.publish.candidate import Build
@@ -32,7 +31,16 @@ def ensure_manifest(settings: Settings) -> Path:
     settings.dbt_home.mkdir(parents=True, exist_ok=True)
     target = settings.dbt_home / "parse"
     parsed = subprocess.run(
-        [sys.executable, "-m", "dbt.cli.main", "parse", *_folders(), *_variables(settings), "--target-path", str(target)],
+        [
+            sys.executable,
+            "-m",
+            "dbt.cli.main",
+            "parse",
+            *_folders(),
+            *_variables(settings),
+            "--target-path",
+            str(target),
+        ],
         env={**os.environ, **settings.environment(), "SIGHTLINE_TARGET": "duckdb"},
         cwd=DBT_PROJECT,
         capture_output=True,
@@ -51,7 +59,7 @@ def ensure_manifest(settings: Settings) -> Path:
 
 
 def build_environment(build: Build, increment: Increment | None) -> dict[str, str]:
-    """What the macro `told` reads: the facts that change from run to run, which are no variables of dbt for that reason.
+    """What the macro `told` reads: facts that change from run to run, and for that reason are no variables of dbt.
 
     Args:
         build: what is told.
