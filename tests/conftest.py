@@ -16,6 +16,7 @@ import duckdb
 import pytest
 
 from orchestration.settings import PROJECT_ROOT
+from tests.extracts import write_extract
 
 MAVEN = PROJECT_ROOT.parent / "shared" / "data" / "maven-crm"
 DEMO_AS_OF = date(2026, 6, 30)
@@ -159,6 +160,20 @@ def demo_release_past(demo_run: Run, demo_release: Path, demo_extract: Path) -> 
     # Whoever asks for the demo company after this gets that of today again.
     roll_back(load_settings(home=demo_run.home), demo_release.parent.name)
     return past
+
+
+@pytest.fixture(scope="session")
+def small_run(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """The usual four deals, published once."""
+    folder = tmp_path_factory.mktemp("small")
+    return published(folder / "home", write_extract(folder / "x"))
+
+
+@pytest.fixture
+def after_small_run(small_run: Run, home: Path) -> Run:
+    """A home of its own in which the usual four deals are published already."""
+    shutil.copytree(small_run.home, home, symlinks=True)
+    return Run(home, 0, small_run.output)
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import duckdb
 
-from tests.conftest import published
+from tests.conftest import Run, published
 from tests.extracts import OPPORTUNITIES, write_extract
 
 KILLS = 10
@@ -48,10 +48,12 @@ class Reader(threading.Thread):
             self.looks += 1
 
 
-def test_killed_at_ten_random_moments_the_next_run_succeeds_and_no_reader_sees_half(home: Path, tmp_path: Path) -> None:
+def test_killed_at_ten_random_moments_the_next_run_succeeds_and_no_reader_sees_half(
+    after_small_run: Run, tmp_path: Path
+) -> None:
     draw = random.Random(20260302)
     directory = tmp_path / "extract"
-    published(home, write_extract(directory))
+    home = after_small_run.home
     seconds = 15.0
     reader = Reader(home)
     reader.start()

@@ -60,9 +60,9 @@ def test_the_summary_says_where_the_release_is_what_the_gates_said_and_what_next
         assert words in maven_run.output
 
 
-def test_three_extracts_one_after_the_other_behave_as_the_contract_says(home: Path, tmp_path: Path) -> None:
+def test_three_extracts_one_after_the_other_behave_as_the_contract_says(after_small_run: Run, tmp_path: Path) -> None:
     directory = tmp_path / "extract"
-    first = published(home, write_extract(directory, extracted_at="2026-03-02T06:00:00Z"))
+    first, home = after_small_run, after_small_run.home
     told_first = fingerprints(first)
     assert deals(first)["o2"] == ("Proposal", 800.0, False, False)
 
@@ -127,8 +127,10 @@ def test_a_bad_row_is_told_and_the_rest_is_published(home: Path, tmp_path: Path)
     ]
 
 
-def test_a_refused_batch_leaves_the_last_release_and_a_rollback_returns_to_any(home: Path, tmp_path: Path) -> None:
-    good = published(home, write_extract(tmp_path / "x"))
+def test_a_refused_batch_leaves_the_last_release_and_a_rollback_returns_to_any(
+    after_small_run: Run, tmp_path: Path
+) -> None:
+    good, home = after_small_run, after_small_run.home
     release = os.readlink(home / "published" / "current")
     cut = write_extract(tmp_path / "x", extracted_at="2026-03-03T06:00:00Z", crm_opportunities=OPPORTUNITIES[:-40])
     refused = sightline(home, "run", "--extract", cut)
@@ -170,11 +172,11 @@ def test_a_refused_mart_leaves_the_last_release(home: Path, tmp_path: Path) -> N
     assert os.readlink(home / "published" / "current") == release
 
 
-def test_a_reader_does_not_stop_a_run_and_a_run_does_not_disturb_it(home: Path, tmp_path: Path) -> None:
+def test_a_reader_does_not_stop_a_run_and_a_run_does_not_disturb_it(after_small_run: Run, tmp_path: Path) -> None:
     import subprocess
     import sys
 
-    first = published(home, write_extract(tmp_path / "x"))
+    first, home = after_small_run, after_small_run.home
     reader = subprocess.Popen(
         [sys.executable, "-c", READER, str(first.database)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     )
