@@ -94,6 +94,21 @@ RECONCILIATION = [
         why="Shares of a total that is not the total mislead.",
         what_to_do="this is a fault of the models: keep the last release and report it",
     ),
+    no_rows(
+        "the_bridge_starts_from_every_won_amount",
+        "reconciliation.booking_bridge",
+        """
+        select sum(amount) as booked, (
+            select coalesce(sum(amount), 0) from core.opportunities where is_won and not is_deleted
+        ) as won
+        from {batch}
+        where period_type = 'year' and currency_basis = 'reporting' and line = 'bookings'
+        having booked != won
+        """,
+        sentence="reconciliation.booking_bridge starts from {booked:,} where {won:,} was won",
+        why="Finance can confirm only what the bridge starts from.",
+        what_to_do="this is a fault of the models: keep the last release and report it",
+    ),
 ]
 
 DISTRIBUTION = [
@@ -107,6 +122,19 @@ DISTRIBUTION = [
         """,
         sentence="{deals:,} deals in {currency_source} have no plan rate, for example {example}: amount unknown",
         why="A missing rate is never taken for 1.0, so these deals are missing from every total.",
+        what_to_do="add the rates to finance/fx_rates",
+        severity="warning",
+    ),
+    no_rows(
+        "every_document_has_a_rate",
+        "reconciliation.billing_documents",
+        """
+        select currency_source, count(*) as documents, min(document_id) as example from {batch}
+        where amount is null or amount_at_plan is null
+        group by currency_source
+        """,
+        sentence="{documents:,} documents in {currency_source} have no rate of their day, for example {example}",
+        why="They are error rows: no amount of theirs in the reporting currency is known, so the bridge has none.",
         what_to_do="add the rates to finance/fx_rates",
         severity="warning",
     ),

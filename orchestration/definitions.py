@@ -2,11 +2,12 @@
 
 from dagster import Definitions, in_process_executor
 
-from orchestration.defs import automation, ingest, publish, resources, transform
+from orchestration.defs import automation, ingest, predict, publish, resources, transform
 
 defs = Definitions.merge(
     ingest.defs,
     transform.defs,
+    predict.defs,
     publish.defs,
     automation.defs,
     resources.defs,

@@ -37,6 +37,8 @@ STAGES = {
     "landing_gate": "Judging the batch (landing gate)",
     "raw_zone": "Taking it into the raw zone",
     "dbt_build": "Building the marts (dbt)",
+    "predictions": "Predicting outcomes",
+    "dbt_foretold": "Building what stands on predictions (dbt)",
     "candidate": "Writing the candidate",
     "publish_gate": "Judging the candidate (publish gate)",
     "release": "Publishing",

@@ -86,6 +86,16 @@ class Settings(BaseSettings):
         return self.home / "spark" / "warehouse"
 
     @cached_property
+    def predictions(self) -> Path:
+        """What the outcome model told in the last run: Parquet files the second part of the dbt build reads."""
+        return self.home / "warehouse" / "predictions"
+
+    @cached_property
+    def kept_models(self) -> Path:
+        """Models of quarters, and what they said, by a hash of everything they rest on: safe to delete."""
+        return self.home / "models"
+
+    @cached_property
     def published(self) -> Path:
         """Releases, and `current` which points at the one that is read."""
         return self.home / "published"

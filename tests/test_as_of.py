@@ -26,6 +26,13 @@ TABLES = [
     "funnel.deal_teams",
     "funnel.teaming_effect",
     "funnel.specialist_suggestions",
+    "reconciliation.booking_to_billing",
+    "reconciliation.booking_bridge",
+    "reconciliation.forecast_to_billing",
+    "forecast_accuracy.period_forecasts",
+    "forecast_accuracy.forecast_error",
+    "forecast_accuracy.forecast_value_added",
+    "forecast_accuracy.submitter_credibility",
 ]
 DAYS, DATES = 60, 10
 

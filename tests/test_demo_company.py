@@ -111,9 +111,19 @@ def load_every(home: Path, directory: Path) -> Settings:
     return to
 
 
-# Signals tell what could be seen at each past review: a load on a day knows which meetings were booked then, and one
-# load of everything does not.
-SEEN_THEN = {"funnel.deal_signals", "funnel.signal_effectiveness", "funnel.deal_health", "funnel.review_agenda"}
+# Signals and chances tell what could be seen at each past review: a load on a day knows which meetings were booked
+# then, and one load of everything does not.
+SEEN_THEN = {
+    "funnel.deal_signals",
+    "funnel.signal_effectiveness",
+    "funnel.deal_health",
+    "funnel.review_agenda",
+    "forecast_accuracy.calibration",
+    "forecast_accuracy.outcome_models",
+    "forecast_accuracy.outlook",
+    "forecast_accuracy.outlook_drivers",
+    "forecast_accuracy.prediction_factors",
+}
 
 
 def published_tables(release: Path) -> list[str]:

@@ -38,7 +38,7 @@ insert into findings values ('refuse', 'crm/users.csv, line 9: ends in the middl
 """
 
 PUBLISH_TABLES = """
-create schema core; create schema funnel; create schema key_accounts;
+create schema core; create schema funnel; create schema key_accounts; create schema reconciliation;
 create table core.opportunities (opportunity_id varchar, account_id varchar, owner_id varchar, owner_name varchar,
     amount decimal(18, 4), amount_source decimal(18, 4), list_amount decimal(18, 4), currency_source varchar,
     is_open boolean, is_won boolean, is_deleted boolean, created_on date, close_date date, as_of_date date);
@@ -47,6 +47,10 @@ create table core.reps (rep_id varchar);
 create table funnel.win_rates (basis varchar, dimension varchar, won_count bigint, win_rate double);
 create table funnel.pipeline_snapshots (snapshot_date date, as_of_date date);
 create table key_accounts.concentration (dimension varchar, period_type varchar, won_amount decimal(18, 4));
+create table reconciliation.booking_bridge (period_type varchar, currency_basis varchar, line varchar,
+    amount decimal(18, 4));
+create table reconciliation.billing_documents (document_id varchar, currency_source varchar, amount decimal(18, 4),
+    amount_at_plan decimal(18, 4));
 """
 CLEAN_CANDIDATE = """
 insert into core.opportunities values
@@ -58,6 +62,9 @@ insert into core.reps values ('s1');
 insert into funnel.win_rates values ('closed', 'company', 1, 0.5);
 insert into funnel.pipeline_snapshots values ('2026-03-01', '2026-03-01'), ('2026-02-22', '2026-03-01');
 insert into key_accounts.concentration values ('account', 'all', 100), ('seller', 'all', 1);
+insert into reconciliation.booking_bridge values
+    ('year', 'reporting', 'bookings', 100), ('year', 'source', 'bookings', 7);
+insert into reconciliation.billing_documents values ('i1', 'USD', 100, 100);
 """
 BROKEN_CANDIDATE = """
 insert into core.opportunities values
@@ -66,6 +73,8 @@ insert into core.opportunities values
     ('o3', 'a1', 's1', 'Sam', 9000, 9000, null, 'USD', true, false, false, '2026-01-01', '2026-02-01', '2026-03-01');
 insert into funnel.win_rates values ('closed', 'company', 7, 0.9);
 insert into key_accounts.concentration values ('account', 'all', 5);
+insert into reconciliation.booking_bridge values ('year', 'reporting', 'bookings', 5);
+insert into reconciliation.billing_documents values ('i1', 'JPY', null, 100);
 """
 PREVIOUS = Previous(
     "20260201T060000Z-1",

@@ -16,6 +16,7 @@ from orchestration.publish.candidate import Build, read_build
 from orchestration.settings import Settings
 from orchestration.warehouse.increment import find_increment, remember_build
 from tests.conftest import DEMO_AS_OF, Run, published
+from tests.extracts import OPPORTUNITY_HEADER, write_extract
 
 DAYS = 2
 # A day of the next quarter: months, norms and daily snapshots begin anew.
@@ -184,6 +185,35 @@ def test_facts_that_reach_far_back_give_the_bytes_of_one_build(day_by_day: Run, 
     assert months > 12
     whole = from_the_beginning(grown.home, tmp_path / "home", extract)
     assert table_hashes(grown) == table_hashes(whole)
+
+
+def test_a_currency_that_ends_takes_back_the_days_its_last_rate_was_carried_over(tmp_path: Path) -> None:
+    """A deal won after the last fixing has an amount while nobody knows that it was the last, and none afterwards."""
+    deals = (
+        f"{OPPORTUNITY_HEADER},currency\n"
+        "o1,a1,s1,Kuna,new_business,Closed Won,100,2026-01-05T09:00:00Z,2026-02-10,2026-02-10T15:00:00Z,HRK\n"
+        "o2,a1,s1,Euro,new_business,Closed Won,100,2026-01-05T09:00:00Z,2026-02-10,2026-02-10T15:00:00Z,EUR\n"
+    )
+    header = "rate_date,from_currency,to_currency,rate_type,rate\n"
+    day = "2026-02-{0},HRK,USD,spot,0.15\n2026-02-{0},EUR,USD,spot,1.1\n"
+    first = write_extract(
+        tmp_path / "first",
+        extracted_at="2026-02-13T06:00:00Z",
+        crm_opportunities=deals,
+        finance_fx_rates=header + day.format("05") + day.format("06") + "2026-02-12,EUR,USD,spot,1.2\n",
+    )
+    amounts = "select opportunity_id, amount::double from core.opportunities order by 1"
+    run = published(tmp_path / "grown" / "home", first)
+    assert run.query(amounts) == [("o1", 15.0), ("o2", 110.0)]
+    then = write_extract(
+        tmp_path / "then",
+        extracted_at="2026-02-20T06:00:00Z",
+        mode="changes",
+        crm_opportunities=OPPORTUNITY_HEADER + "\n",
+        finance_fx_rates=header + "2026-02-19,EUR,USD,spot,1.3\n",
+    )
+    run = published(run.home, then)
+    assert run.query(amounts) == [("o1", None), ("o2", 110.0)]
 
 
 def test_what_the_last_build_was_not_made_of_is_told_from_the_beginning(day_by_day: Run, tmp_path: Path) -> None:

@@ -106,6 +106,8 @@ def test_staging_delivers_only_columns_of_the_contract(maven_run: Run) -> None:
         ).fetchall()
     assert {name for name, _ in rows} >= {f"stg_maven__{entity}" for entity in ("users", "accounts", "opportunities")}
     for table, column in rows:
+        if table.split("__")[0].removeprefix("stg_") not in known_sources():
+            continue
         assert column in contract[table.split("__")[1]] or column.startswith(("_", "x_")), (table, column)
 
 
@@ -136,11 +138,16 @@ def test_every_published_table_has_a_page_and_every_column_it_names_exists(demo_
         "ultimate_parent",
         "seeds/stages.csv",
         "seeds/signals.csv",
+        "seeds/reconciliation_policy.csv",
         "reason",
         "overdue",
         "attention",
         "extra_effort",
         "de_resource",
+        "optimist",
+        "sandbagger",
+        "steady",
+        "not enough calls",
     }
     for table, section in sections.items():
         for name in re.findall(r"`([^`]+)`", section):

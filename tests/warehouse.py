@@ -5,16 +5,21 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import date
 from pathlib import Path
 from typing import Any
 
 import duckdb
 
+from orchestration.forecasting.predicting import predict
 from orchestration.ingest.landing import EMPTY_BATCH, accept, land
 from orchestration.publish.candidate import read_build
 from orchestration.settings import Settings
+from orchestration.warehouse.tables import READS_OF_PREDICTIONS
 from tests.conftest import Run
+
+PREDICTIONS = "source.sightline.predictions."
 
 
 class Warehouse:
@@ -28,23 +33,29 @@ class Warehouse:
 
     def __init__(self, run: Run, home: Path, tables: Sequence[str]) -> None:
         self.settings = Settings(home=home, _env_file=None)  # type: ignore[call-arg]
-        build = read_build(Settings(home=run.home, _env_file=None))  # type: ignore[call-arg]
-        self.compiled_for = build.as_of_date
+        self.built = read_build(Settings(home=run.home, _env_file=None))  # type: ignore[call-arg]
+        self.compiled_for = self.built.as_of_date
         shutil.copytree(run.home / "warehouse", home / "warehouse")
         for contract in (run.home / "raw").glob(f"*/{EMPTY_BATCH}"):
             shutil.copytree(contract, home / contract.relative_to(run.home))
         nodes = json.loads((run.home / "dbt" / "target" / "manifest.json").read_text())["nodes"]
         wanted: dict[str, dict[str, Any]] = {}
+        foretold: set[str] = set()
+        marts = {f"{node['schema']}.{node['alias']}": name for name, node in nodes.items() if "alias" in node}
 
         def add(name: str) -> None:
             node = nodes.get(name)
             if node is None or node["resource_type"] != "model" or name in wanted:
                 return
             for parent in node["depends_on"]["nodes"]:
+                if parent.startswith(PREDICTIONS):
+                    for schema, table in READS_OF_PREDICTIONS:
+                        add(marts[f"{schema}.{table}"])
                 add(parent)
+                if parent in foretold or parent.startswith(PREDICTIONS):
+                    foretold.add(name)
             wanted[name] = node
 
-        marts = {f"{node['schema']}.{node['alias']}": name for name, node in nodes.items() if "alias" in node}
         for table in tables:
             add(marts[table])
         compiled = run.home / "dbt" / "target" / "compiled" / "sightline" / "models"
@@ -55,8 +66,9 @@ class Warehouse:
                 (compiled / node["path"]).read_text().replace(str(run.home), str(home)),
             )
             for node in wanted.values()
-            if not node["path"].startswith("staging/") or node["path"].startswith("staging/extract/")
+            if node["path"].split("/")[0] != "staging" or node["path"].split("/")[1] in ("extract", "predictions")
         ]
+        self.foretold = {f"{wanted[name]['schema']}.{wanted[name]['alias']}" for name in foretold if name in wanted}
         assert len(self.models) > len(tables)
 
     @property
@@ -78,8 +90,14 @@ class Warehouse:
 
     def build(self, as_of: date) -> None:
         """Makes the models from what is in the raw zone, told for a day."""
+        self._make(as_of, [model for model in self.models if model[0] not in self.foretold])
+        if self.foretold:
+            predict(self.settings, replace(self.built, as_of_date=as_of.isoformat()))
+            self._make(as_of, [model for model in self.models if model[0] in self.foretold])
+
+    def _make(self, as_of: date, models: list[tuple[str, str, str]]) -> None:
         then, now = f"cast('{self.compiled_for}' as date)", f"cast('{as_of}' as date)"
         with duckdb.connect(str(self.database)) as connection:
             connection.execute("set TimeZone = 'UTC'")
-            for name, kind, sql in self.models:
+            for name, kind, sql in models:
                 connection.execute(f"create or replace {kind} {name} as {sql.replace(then, now)}")

@@ -15,6 +15,11 @@
     (select deal_policy.value from {{ ref('deal_policy') }} as deal_policy where deal_policy.name = '{{ name }}')
 {%- endmacro %}
 
+{# A number of seeds/forecast_policy.csv. #}
+{% macro forecast_policy(name) -%}
+    (select forecast_policy.value from {{ ref('forecast_policy') }} as forecast_policy where forecast_policy.name = '{{ name }}')
+{%- endmacro %}
+
 {# One number of a policy seed as a constant: engines want percentiles and the days of date arithmetic so. #}
 {% macro policy_constant(name, seed='deal_policy', column='value') -%}
     {%- set rows = policy_rows(seed) -%}

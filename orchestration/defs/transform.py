@@ -1,4 +1,4 @@
-"""Transform: every dbt model an asset, its tests asset checks."""
+"""Transform: every dbt model an asset, its tests checks; the outcome model speaks between two parts of the build."""
 
 import os
 from collections.abc import Iterator
@@ -9,14 +9,25 @@ from dagster_dbt import DbtCliResource, dbt_assets
 
 from orchestration.defs.resources import Run, told_to_dagster
 from orchestration.ingest.landing import newest_extract
-from orchestration.publish.candidate import Build, write_build
-from orchestration.settings import load_settings
+from orchestration.publish.candidate import Build, read_build, write_build
+from orchestration.settings import Settings, load_settings
 from orchestration.warehouse.dbt import build_arguments, build_environment, ensure_manifest, failures
 from orchestration.warehouse.dbt_process import RUN_PROCESS
-from orchestration.warehouse.increment import find_increment, forget_last_build, remember_build
+from orchestration.warehouse.increment import (
+    Increment,
+    find_increment,
+    forget_last_build,
+    note_increment,
+    noted_increment,
+    remember_build,
+)
+
+# Whatever stands on what the outcome model tells.
+FORETOLD = "source:predictions+"
+MANIFEST = ensure_manifest(load_settings())
 
 
-@dbt_assets(manifest=ensure_manifest(load_settings()), name="dbt_build")
+@dbt_assets(manifest=MANIFEST, name="dbt_build", exclude=FORETOLD)
 def dbt_build(context: AssetExecutionContext, dbt: DbtCliResource, run: Run) -> Iterator[Any]:
     settings = run.settings
     with told_to_dagster():
@@ -30,12 +41,27 @@ def dbt_build(context: AssetExecutionContext, dbt: DbtCliResource, run: Run) -> 
     )
     for folder in (settings.warehouse.parent, settings.spark_warehouse):
         folder.mkdir(parents=True, exist_ok=True)
+    increment = None if run.full_refresh else find_increment(settings, build)
+    forget_last_build(settings)
+    note_increment(settings, increment)
+    yield from _run_dbt(context, dbt, settings, build, increment)
+    write_build(settings, build)
+
+
+@dbt_assets(manifest=MANIFEST, name="dbt_foretold", select=FORETOLD)
+def dbt_foretold(context: AssetExecutionContext, dbt: DbtCliResource, run: Run) -> Iterator[Any]:
+    settings = run.settings
+    yield from _run_dbt(context, dbt, settings, read_build(settings), noted_increment(settings))
+    remember_build(settings, read_build(settings))
+
+
+def _run_dbt(
+    context: AssetExecutionContext, dbt: DbtCliResource, settings: Settings, build: Build, increment: Increment | None
+) -> Iterator[Any]:
     target_path = settings.dbt_home / "target"
     (target_path / "run_results.json").unlink(missing_ok=True)
     os.environ["SIGHTLINE_TARGET"] = settings.target
     os.environ[RUN_PROCESS] = str(os.getpid())
-    increment = None if run.full_refresh else find_increment(settings, build)
-    forget_last_build(settings)
     os.environ.update(build_environment(build, increment))
     arguments = build_arguments(settings, build, increment)
     invocation = dbt.cli(arguments, context=context, target_path=target_path, raise_on_error=False)
@@ -47,8 +73,6 @@ def dbt_build(context: AssetExecutionContext, dbt: DbtCliResource, run: Run) -> 
             allow_retries=False,
             metadata={"exit_code": 1 if is_promise_broken else 3},
         )
-    write_build(settings, build)
-    remember_build(settings, build)
 
 
-defs = Definitions(assets=[dbt_build])
+defs = Definitions(assets=[dbt_build, dbt_foretold])

@@ -451,6 +451,8 @@ class Commerce:
         bill(stray, stray_day, amount[stray] * rng.uniform(0.31, 0.47, len(stray)), self.currency[stray], False)
         frames[before]["deal"] = NONE
         corrected = single[(status[single] == "matched") & (rng.random(len(single)) < 0.005)]
+        # The day after it is void: an invoice of the last day would still stand.
+        corrected = corrected[np.maximum(date[corrected] - 1, self.closed_on[corrected]) < self.until]
         before = len(frames)
         bill(
             corrected,

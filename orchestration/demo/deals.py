@@ -189,6 +189,7 @@ class Deals:
         self.first_quantity = np.zeros((room, 3), dtype=np.int64)
         self.discount, self.first_discount = np.zeros(room), np.zeros(room)
         self.amount, self.first_amount = np.zeros(room), np.zeros(room)
+        self.priced_at = np.zeros(room, dtype=np.int64)
         self.rogue = np.zeros(room, dtype=bool)
         self.deadline = ints(10**6)
         self.prob = np.zeros((room, 2, 5))
@@ -381,7 +382,10 @@ class Deals:
         """Writes down what quantity and discount have become, where that is another amount."""
         worth = self._worth(deal)
         moved = np.abs(worth - self.amount[deal]) >= 0.01
-        deal, at, worth = deal[moved], at[moved], worth[moved]
+        deal, worth = deal[moved], worth[moved]
+        # Each change builds on the one before, also where both fall on one afternoon.
+        at = np.maximum(at[moved], self.priced_at[deal] + 1)
+        self.priced_at[deal] = at
         quantity = self.quantity[deal]
         self.amount_log.add(
             deal, at, self.amount[deal], worth, quantity[:, 0], quantity[:, 1], quantity[:, 2], self.discount[deal]

@@ -71,7 +71,7 @@ def candidate_folder(settings: Settings) -> Path:
 
 
 def write_candidate(settings: Settings) -> dict[str, int]:
-    """Writes `sightline.duckdb` and one Parquet file a table; returns rows per table.
+    """Writes `sightline.duckdb`, one Parquet file a table, and the outcome model; returns rows per table.
 
     Tables are written in the order of their columns, so that the same answer is the same bytes of Parquet.
     """
@@ -115,6 +115,7 @@ def write_candidate(settings: Settings) -> dict[str, int]:
         counts = dict(zip([mart.label for mart in found], pool.map(write, found), strict=True))
     connection.execute("detach release")
     connection.close()
+    shutil.copy(settings.predictions / "model.json", folder / "model.json")
     return counts
 
 

@@ -35,6 +35,7 @@ def publish(settings: Settings, verdict: dict[str, Any], rows: dict[str, int]) -
         **asdict(build),
         "rows": rows,
         "checks": verdict,
+        "outcome_model": _model_summary(candidate),
         "batches": [_batch_summary(batch) for source in build.sources for batch in accepted_batches(settings, source)],
         "sha256": {
             path.relative_to(candidate).as_posix(): _sha256(path)
@@ -121,6 +122,13 @@ def _batch_summary(batch: Batch) -> dict[str, Any]:
         for key in ("landed", "accepted", "quarantined", "superseded", "deleted")
     }
     return {"source": batch.source, "batch_id": batch.batch_id, "extracted_at": batch.extracted_at, **totals}
+
+
+def _model_summary(candidate: Path) -> dict[str, Any]:
+    """What the release's chances were told with; the model itself is beside the manifest."""
+    told = json.loads((candidate / "model.json").read_text(encoding="utf-8"))
+    names = ("method", "reason", "model_version", "data_hash", "features", "refused", "evaluation")
+    return {name: told[name] for name in names}
 
 
 def _sha256(path: Path) -> str:

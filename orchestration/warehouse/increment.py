@@ -70,6 +70,17 @@ def forget_last_build(settings: Settings) -> None:
     _record(settings).unlink(missing_ok=True)
 
 
+def note_increment(settings: Settings, increment: Increment | None) -> None:
+    """Keeps what the first part of a build was told for its second part."""
+    _noted(settings).write_text(json.dumps(asdict(increment) if increment else None), encoding="utf-8")
+
+
+def noted_increment(settings: Settings) -> Increment | None:
+    """What the first part of this build was told."""
+    content = json.loads(_noted(settings).read_text(encoding="utf-8"))
+    return Increment(**content) if content else None
+
+
 def remember_build(settings: Settings, build: Build) -> None:
     """To be called when every table is made and tested."""
     _record(settings).write_text(json.dumps(asdict(_facts(settings, build))), encoding="utf-8")
@@ -77,6 +88,10 @@ def remember_build(settings: Settings, build: Build) -> None:
 
 def _record(settings: Settings) -> Path:
     return settings.warehouse.parent / "last_build.json"
+
+
+def _noted(settings: Settings) -> Path:
+    return settings.warehouse.parent / "increment.json"
 
 
 def _facts(settings: Settings, build: Build) -> LastBuild:

@@ -24,7 +24,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from tests.oracles import conversion, funnel
+from tests.oracles import conversion, forecasts, funnel
+from tests.oracles.forecasts import Company
 from tests.oracles.funnel import STAGES, Deal, Entity, Facts, Row, Version, end_of, value_or_none
 
 DAY = timedelta(days=1)
@@ -106,8 +107,13 @@ def is_sound_request(row: Row) -> bool:
     )
 
 
+def is_sound_quota(row: Row) -> bool:
+    return value_or_none(funnel.to_decimal, row.get("amount")) is not None and funnel.is_currency(row.get("currency"))
+
+
 ENTITIES = [
     *conversion.ENTITIES,
+    *(entity for entity in forecasts.ENTITIES if entity not in funnel.ENTITIES),
     Entity("crm/activities", ("activity_id",), is_sound_activity, is_event=True, event_time="occurred_at"),
     Entity(
         "crm/qualifications",
@@ -118,6 +124,13 @@ ENTITIES = [
     ),
     Entity("crm/opportunity_contacts", ("opportunity_id", "contact_id"), is_sound_named, event_time="added_at"),
     Entity("crm/support_requests", ("request_id",), is_sound_request, event_time="requested_at"),
+    Entity(
+        "crm/quotas",
+        ("user_id", "period_start", "period_end", "effective_from"),
+        is_sound_quota,
+        is_event=True,
+        event_time="effective_from",
+    ),
 ]
 
 
@@ -903,14 +916,38 @@ def segment_win_rates(facts: Facts, as_of: date, months: Iterable[date]) -> dict
     return rates
 
 
+def is_needed_for_quota(facts: Facts, company: Company, t: pd.DataFrame) -> list[bool]:
+    """Whether the owner's quota of the quarter is missed without the deal, and met when it is won."""
+    rates = funnel.Rates(facts, company.as_of)
+    quotas: dict[tuple[str, date, date], list[tuple[date, Decimal]]] = defaultdict(list)
+    for (seller, start, end, since), row in facts.newest_rows("crm/quotas", company.as_of).items():
+        first, last, day = (funnel.to_date(text or "") for text in (start, end, since))
+        rate = rates.on(row.get("currency"), min(first, company.as_of))
+        if day <= company.as_of and rate is not None:
+            quotas[seller, first, last].append((day, funnel.to_decimal(row["amount"] or "") * rate))
+    needed = pd.Series(False, index=t.index)
+    for (owner, day), mine in t.groupby(["owner_id", "snapshot_date"]):
+        quarter = next(one for one in company.periods["quarter"] if one.holds(day))
+        in_force = [one for one in quotas[owner, quarter.start, quarter.end] if one[0] <= day]
+        if not in_force:
+            continue
+        booked = sum(one.amount for one in company.booked(quarter, day, day) if one.owner_id == owner)
+        due = mine[[closes is not None and closes <= quarter.end for closes in mine["close_date"]]]
+        amounts, chances = due["amount"].astype(float), due["p_win"].fillna(0)
+        gap = float(max(in_force)[1]) - float(booked) - (amounts * chances).sum() + amounts * chances
+        needed[due.index] = (gap > 0) & (gap <= amounts) & due["p_win"].notna()
+    return list(needed)
+
+
 def verdicts(
     facts: Facts,
-    as_of: date,
+    company: Company,
     table: pd.DataFrame,
     fired: pd.DataFrame,
     standings: pd.DataFrame,
     chances: pd.DataFrame,
 ) -> pd.DataFrame:
+    as_of = company.as_of
     policy = {name: float(value) for name, value in POLICY.items()}
     keys = ["opportunity_id", "snapshot_date"]
     months = sorted(set(table["month_start"]))
@@ -981,10 +1018,11 @@ def verdicts(
         amounts = group["amount"].dropna().astype(float)
         large[key] = nearest_rank(amounts, POLICY["effort_amount_percentile"])
     t["large_amount"] = [large[key] for key in zip(t["snapshot_date"], t["segment"], strict=True)]
+    t["is_needed_for_quota"] = is_needed_for_quota(facts, company, t)
     lets_go = t["is_below_break_even"] & (t["rule_count"] >= t["rules_required"].astype(float))
     is_worth_it = (
         t["p_win"].between(policy["effort_p_low"], policy["effort_p_high"])
-        & (amount >= t["large_amount"].astype(float))
+        & ((amount >= t["large_amount"].astype(float)) | t["is_needed_for_quota"])
         & t["has_fixable"]
         & (t["days_to_close"].astype(float) >= policy["effort_days_left"])
     )
@@ -1119,6 +1157,7 @@ def deal_health(facts: Facts, t: pd.DataFrame, as_of: date) -> pd.DataFrame:
                 "requested_function": function,
                 "amount": one["amount"],
                 "p_win": one["p_win"],
+                "p_win_pooled": one["p_win"],
                 "p_slip": one["p_slip"],
                 "p_lose": one["p_lose"],
                 "expected_amount": None if amount is None else one["p_win"] * amount,
@@ -1176,7 +1215,8 @@ class Told:
     deal_health: pd.DataFrame
 
 
-def tell(facts: Facts, as_of: date) -> Told:
+def tell(facts: Facts, company: Company) -> Told:
+    as_of = company.as_of
     seen = reviews(facts, as_of)
     norm_table = norms(seen)
     table = with_outcomes(with_norms(seen, norm_table))
@@ -1187,7 +1227,7 @@ def tell(facts: Facts, as_of: date) -> Told:
     at_sight = at_sight.merge(table[["opportunity_id", "snapshot_date", "norm_level", "norm_n"]])
     fired = pd.concat([at_sight, over_called(table, chances)], ignore_index=True)
     standings = standing(table, fired)
-    decided = verdicts(facts, as_of, table, fired, standings, chances)
+    decided = verdicts(facts, company, table, fired, standings, chances)
     return Told(
         reviews=table,
         norms=norm_table,

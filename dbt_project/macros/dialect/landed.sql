@@ -1,9 +1,15 @@
 {# What DuckDB and Spark say differently about the raw zone. #}
 
-{# Every batch of one table in the raw zone. A file without rows that has every contracted column is always among them. #}
+{# Every batch of one table in the raw zone, of which a file without rows that has every contracted column is always one;
+   or what the outcome model told in this run. #}
 {% macro source(source_name, table_name) -%}
     {%- do builtins.source(source_name, table_name) -%}
-    {%- set files = env_var('SIGHTLINE_HOME', '../var') ~ '/raw/' ~ source_name ~ '/*/' ~ table_name ~ '.parquet' -%}
+    {%- set home = env_var('SIGHTLINE_HOME', '../var') -%}
+    {%- if source_name == 'predictions' -%}
+        {%- set files = home ~ '/warehouse/predictions/' ~ table_name ~ '.parquet' -%}
+    {%- else -%}
+        {%- set files = home ~ '/raw/' ~ source_name ~ '/*/' ~ table_name ~ '.parquet' -%}
+    {%- endif -%}
     {%- if target.type == 'spark' -%}
         parquet.`{{ files }}`
     {%- else -%}

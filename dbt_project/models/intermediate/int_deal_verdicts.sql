@@ -85,6 +85,87 @@ segment_rates as (
     group by calendar.month_start, decided.segment
 ),
 
+quarters as (
+    select
+        day as snapshot_date,
+        {{ end_of_day('day') }} as day_end,
+        quarter_start,
+        quarter_end
+    from {{ ref('calendar') }}
+),
+
+bookings as (
+    select * from {{ ref('int_period_bookings') }}
+    where period_type = 'quarter' and scope_type = 'seller'
+),
+
+rates as (
+    select * from {{ ref('int_exchange_rates') }}
+),
+
+-- What each seller may expect of the open deals that are to close by the end of the quarter. Fractions are added as decimals.
+expected as (
+    select
+        reviews.owner_id,
+        reviews.snapshot_date,
+        sum(cast(chances.p_win * cast(reviews.amount as double) as decimal(28, 8))) as amount
+    from reviews
+    inner join chances
+        on reviews.opportunity_id = chances.opportunity_id
+        and reviews.snapshot_date = chances.snapshot_date
+    inner join quarters on reviews.snapshot_date = quarters.snapshot_date
+    where reviews.close_date <= quarters.quarter_end
+    group by reviews.owner_id, reviews.snapshot_date
+),
+
+-- The quota of the quarter as it was then: a changed one replaces the earlier one from its day on.
+quotas_then as (
+    select
+        expected.owner_id,
+        expected.snapshot_date,
+        quarters.day_end,
+        quarters.quarter_start,
+        quarters.quarter_end,
+        quotas.amount * {{ plan_rate('quotas.currency') }} as quota,
+        expected.amount as expected_amount
+    from expected
+    inner join quarters on expected.snapshot_date = quarters.snapshot_date
+    inner join {{ ref('int_quotas_known') }} as quotas
+        on expected.owner_id = quotas.user_id
+        and quarters.quarter_start = quotas.period_start
+        and quarters.quarter_end = quotas.period_end
+        and expected.snapshot_date >= quotas.effective_from
+        and quarters.day_end > quotas._known_at
+    left join rates
+        on quotas.currency = rates.from_currency
+        and quarters.quarter_start >= rates.valid_from
+        and quarters.quarter_start < rates.valid_to
+    where not quotas._is_deleted
+    qualify row_number() over (partition by expected.owner_id, expected.snapshot_date order by quotas.effective_from desc) = 1
+),
+
+-- What a seller's quota still lacks when everything else comes as expected.
+gaps as (
+    select
+        quotas_then.owner_id,
+        quotas_then.snapshot_date,
+        quotas_then.quarter_end,
+        quotas_then.quota - quotas_then.expected_amount - coalesce(sum(bookings.amount), 0) as gap
+    from quotas_then
+    left join bookings
+        on quotas_then.owner_id = bookings.scope_id
+        and quotas_then.quarter_start = bookings.period_start
+        and quotas_then.snapshot_date >= bookings.won_on
+        and quotas_then.day_end > bookings.valid_from
+        and (bookings.valid_to is null or bookings.valid_to >= quotas_then.day_end)
+    group by
+        quotas_then.owner_id,
+        quotas_then.snapshot_date,
+        quotas_then.quarter_end,
+        quotas_then.quota,
+        quotas_then.expected_amount
+),
+
 larges as (
     select
         segment,
@@ -118,7 +199,14 @@ judged as (
         coalesce(segment_rates.win_rate < {{ deal_policy('segment_share') }} * segment_rates.overall_win_rate, false)
         and coalesce(reviews.required_count - reviews.verified_count - reviews.claimed_count, 0) >= {{ deal_policy('segment_unknowns') }}
             as is_weak_segment,
-        larges.amount as large_amount
+        larges.amount as large_amount,
+        -- The quota is missed without the deal, and met when it is won.
+        coalesce(
+            reviews.close_date <= gaps.quarter_end
+            and gaps.gap + cast(chances.p_win * cast(reviews.amount as double) as decimal(28, 8)) > 0
+            and gaps.gap + cast(chances.p_win * cast(reviews.amount as double) as decimal(28, 8)) <= reviews.amount,
+            false
+        ) as is_needed_for_quota
     from reviews
     left join chances
         on reviews.opportunity_id = chances.opportunity_id
@@ -132,6 +220,9 @@ judged as (
     left join larges
         on reviews.segment = larges.segment
         and reviews.snapshot_date = larges.snapshot_date
+    left join gaps
+        on reviews.owner_id = gaps.owner_id
+        and reviews.snapshot_date = gaps.snapshot_date
 ),
 
 ruled as (
@@ -226,6 +317,7 @@ final as (
         ruled.is_weak_segment,
         ruled.is_below_break_even,
         ruled.is_executive_unanswered,
+        ruled.is_needed_for_quota,
         ruled.close_date,
         ruled.closed_on,
         ruled.snapshot_date,
@@ -236,7 +328,7 @@ final as (
             when coalesce(ruled.is_below_break_even and ruled.rule_count >= guardrail.rules_required, false) then 'de_resource'
             when
                 ruled.p_win between {{ deal_policy('effort_p_low') }} and {{ deal_policy('effort_p_high') }}
-                and cast(ruled.amount as double) >= ruled.large_amount
+                and (cast(ruled.amount as double) >= ruled.large_amount or ruled.is_needed_for_quota)
                 and ruled.top_fixable_signal is not null
                 and ruled.days_to_close >= {{ deal_policy('effort_days_left') }}
                 then 'extra_effort'

@@ -6,8 +6,10 @@
 {%- set users_say = "concat_ws('|', role, coalesce(manager_id, ''), coalesce(region, ''), coalesce(segment, ''), "
     ~ "coalesce(cast(hired_on as string), ''))" %}
 {%- set is_increment = builds_on_the_last() %}
+{%- set carry_days = policy_constant('fx_spot_carry_days', 'gate_limits', 'limit_value') if is_increment %}
 -- Deals that are told anew in this build: every one, or those about which anything may be different from the last build.
 -- depends_on: {{ ref('core_stages') }}
+-- depends_on: {{ ref('gate_limits') }}
 -- depends_on: {{ ref('int_reporting_lines_then') }}
 with calendar as (
     select
@@ -123,6 +125,24 @@ upheavals as (
                 and before.from_currency = changed.from_currency and before.to_currency = changed.to_currency
         )
     )
+    union all
+    -- A currency that has ended since: the days over which its last rate was carried have none.
+    select 'rates' as reason from (
+        select max(rate_date) as last_rate_date
+        from fx_rates
+        where rate_type = 'spot' and rate_date <= {{ as_of_date() }}
+        group by from_currency, to_currency
+    ) as series
+    cross join (
+        select
+            max(case when rate_date <= {{ as_of_date() }} then rate_date end) as newest,
+            max(case when rate_date <= {{ last_as_of_date() }} then rate_date end) as newest_before
+        from fx_rates
+        where rate_type = 'spot'
+    ) as any_series
+    where
+        {{ add_days('series.last_rate_date', carry_days) }} < any_series.newest
+        and {{ add_days('series.last_rate_date', carry_days) }} >= any_series.newest_before
     union all
     select 'products' as reason from products
     where is_new

@@ -7,6 +7,11 @@ policy as (
     select * from {{ ref('signals') }}
 ),
 
+predictions as (
+    select * from {{ ref('int_outcome_predictions') }}
+    where snapshot_date = {{ as_of_date() }}
+),
+
 requests as (
     select
         requests.function,
@@ -23,6 +28,12 @@ worded as (
         deals.account_name,
         deals.owner_name,
         deals.manager_name,
+        coalesce(predictions.method, '') = 'model' as is_modelled,
+        predictions.p_win as model_p_win,
+        predictions.p_slip as model_p_slip,
+        predictions.p_lose as model_p_lose,
+        predictions.p_no_decision as model_p_no_decision,
+        predictions.p_win_quarter,
         wrong.what_is_wrong,
         wrong.what_to_do,
         -- For extra effort the signal somebody can do something about, else the one that says most.
@@ -36,6 +47,7 @@ worded as (
         || case when verdicts.is_executive_unanswered then 'an executive wrote and was not answered; ' else '' end as rules_text
     from verdicts
     inner join {{ ref('opportunities') }} as deals on verdicts.opportunity_id = deals.opportunity_id
+    left join predictions on verdicts.opportunity_id = predictions.opportunity_id
     left join policy as wrong on verdicts.top_signal = wrong.signal
     left join policy as fixable on verdicts.top_fixable_signal = fixable.signal
 ),
@@ -73,14 +85,32 @@ final as (
             )
         end as reentry_condition,
         case
+            when worded.is_modelled then 'model'
+            when worded.p_win is not null then 'pooled'
+        end as p_method,
+        case
+            when worded.is_modelled
+                then 'the outcome model, which told earlier quarters better than pooled rates did (forecast_accuracy.outcome_models)'
             when worded.p_win is null then 'not enough data: no review of an earlier deal in this stage whose outcome is known'
             else 'what deals in the same stage, as long in it and as troubled, came to within the horizon'
         end as p_basis,
         worded.amount,
-        worded.p_win,
-        worded.p_slip,
-        worded.p_lose,
-        cast(worded.p_win * cast(worded.amount as double) as double) as expected_amount,
+        {%- for outcome in ('p_win', 'p_slip') %}
+        case when worded.is_modelled then cast(worded.model_{{ outcome }} as double) else worded.{{ outcome }} end as {{ outcome }},
+        {%- endfor %}
+        case
+            when worded.is_modelled then cast(worded.model_p_lose + worded.model_p_no_decision as double) else worded.p_lose
+        end as p_lose,
+        -- Pooled chances do not tell the two apart: what ended is split as pooled rates by stage and time in it split it.
+        case
+            when worded.is_modelled then cast(worded.model_p_no_decision as double)
+            else worded.p_lose * cast(worded.model_p_no_decision as double)
+                / nullif(cast(worded.model_p_lose + worded.model_p_no_decision as double), 0)
+        end as p_no_decision,
+        cast(worded.p_win_quarter as double) as p_win_this_period,
+        worded.p_win as p_win_pooled,
+        case when worded.is_modelled then cast(worded.model_p_win as double) else worded.p_win end * cast(worded.amount as double)
+            as expected_amount,
         worded.break_even as p_break_even,
         worded.p_to_gain,
         worded.p_to_gain * cast(worded.amount as double) as amount_to_gain,

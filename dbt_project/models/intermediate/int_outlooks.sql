@@ -1,0 +1,16 @@
+-- What the current and next periods will bring, by scope.
+select
+    period_type,
+    scope_type,
+    scope_id,
+    method,
+    booked,
+    from_open_deals,
+    from_new_deals,
+    median,
+    p10,
+    p90,
+    common_shock,
+    period_start,
+    period_end
+from {{ ref('stg_predictions__outlooks') }}

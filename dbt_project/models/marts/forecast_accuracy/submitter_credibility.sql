@@ -1,0 +1,236 @@
+with calls as (
+    select * from {{ ref('int_forecast_calls') }}
+),
+
+reps as (
+    select * from {{ ref('reps') }}
+    where is_current
+),
+
+reporting_lines as (
+    select * from {{ ref('int_reporting_lines_then') }}
+),
+
+policy as (
+    select
+        {%- for name in ('near_weeks', 'middle_weeks', 'minimum_periods', 'tolerance', 'width') %}
+        {{ forecast_policy('credibility_' ~ name) }} as {{ name }}{{ ',' if not loop.last }}
+        {%- endfor %}
+),
+
+won as (
+    select
+        period_type,
+        period_start,
+        scope_id as owner_id,
+        sum(amount) as amount
+    from {{ ref('int_period_bookings') }}
+    where scope_type = 'seller' and valid_to is null
+    group by period_type, period_start, scope_id
+),
+
+-- Whoever leaves before a period ends leaves the book to others.
+judged as (
+    select
+        calls.*,
+        case
+            when weeks_before_end <= policy.near_weeks then 'near'
+            when weeks_before_end <= policy.middle_weeks then 'middle'
+            else 'far'
+        end as horizon
+    from calls
+    cross join policy
+    where period_end <= {{ as_of_date() }} and (terminated_on is null or terminated_on > period_end)
+),
+
+call_days as (
+    select distinct submitter_id, submitted_on from judged
+),
+
+-- The submitter's own book on the day of the call.
+books as (
+    select submitter_id, submitted_on, submitter_id as owner_id from call_days
+    union
+    select call_days.submitter_id, call_days.submitted_on, reporting_lines.rep_id as owner_id
+    from call_days
+    inner join reporting_lines
+        on call_days.submitter_id = reporting_lines.manager_id
+        and call_days.submitted_on >= reporting_lines.valid_from
+        and call_days.submitted_on < reporting_lines.valid_to
+),
+
+book_results as (
+    select
+        books.submitter_id,
+        books.submitted_on,
+        won.period_type,
+        won.period_start,
+        sum(won.amount) as actual_amount
+    from books
+    inner join won on books.owner_id = won.owner_id
+    group by books.submitter_id, books.submitted_on, won.period_type, won.period_start
+),
+
+held as (
+    select
+        judged.submitter_id,
+        judged.submission_id,
+        judged.period_type,
+        judged.period_start,
+        judged.horizon,
+        judged.amount as forecast_amount,
+        coalesce(book_results.actual_amount, 0) as actual_amount
+    from judged
+    left join book_results
+        on judged.submitter_id = book_results.submitter_id
+        and judged.submitted_on = book_results.submitted_on
+        and judged.period_type = book_results.period_type
+        and judged.period_start = book_results.period_start
+),
+
+horizons as (
+    {%- for horizon in ('all', 'far', 'middle', 'near') %}
+    select '{{ horizon }}' as horizon
+    {{ 'union all' if not loop.last }}
+    {%- endfor %}
+),
+
+in_horizons as (
+    select
+        held.submitter_id,
+        held.submission_id,
+        held.period_type,
+        held.period_start,
+        horizons.horizon,
+        held.forecast_amount,
+        held.actual_amount
+    from held
+    inner join horizons on horizons.horizon in ('all', held.horizon)
+),
+
+-- The calls of a period are all about the same result: it counts once, with their means.
+period_means as (
+    select
+        submitter_id,
+        period_type,
+        period_start,
+        horizon,
+        {%- for name, amount in {
+            'forecast': 'forecast_amount', 'actual': 'actual_amount', 'absolute_error': 'abs(forecast_amount - actual_amount)',
+        }.items() %}
+        cast(
+            floor(cast(sum({{ amount }}) as double) / count(*) * 10000 + 0.5) / 10000 as decimal(18, 4)
+        ) as mean_{{ name }}{{ ',' if not loop.last }}
+        {%- endfor %}
+    from in_horizons
+    group by submitter_id, period_type, period_start, horizon
+),
+
+call_counts as (
+    select
+        submitter_id,
+        period_type,
+        horizon,
+        count(distinct submission_id) as call_count
+    from in_horizons
+    group by submitter_id, period_type, horizon
+),
+
+summed as (
+    select
+        submitter_id,
+        period_type,
+        horizon,
+        count(*) as n,
+        cast(sum(mean_forecast - mean_actual) as double) as error,
+        cast(sum(mean_absolute_error) as double) as absolute_error,
+        nullif(cast(sum(mean_actual) as double), 0) as actual,
+        {{ sum_of_products('mean_forecast - mean_actual', 'mean_forecast - mean_actual') }} as error_squared,
+        {{ sum_of_products('mean_forecast - mean_actual', 'mean_actual') }} as error_actual,
+        {{ sum_of_products('mean_actual', 'mean_actual') }} as actual_squared
+    from period_means
+    group by submitter_id, period_type, horizon
+),
+
+rated as (
+    select
+        summed.*,
+        absolute_error / actual as wape,
+        error / actual as bias,
+        case
+            when n > 1
+                then {{ students_t('(n - 1)') }} * sqrt(
+                    n * greatest(
+                        error_squared - 2 * (error / actual) * error_actual + (error / actual) * (error / actual) * actual_squared, 0
+                    ) / (n - 1)
+                ) / actual
+        end as half_width
+    from summed
+),
+
+submitters as (
+    select
+        submitter_id,
+        period_type,
+        max_by(caller, forecast_on) as caller
+    from calls
+    group by submitter_id, period_type
+),
+
+with_reason as (
+    select
+        submitters.submitter_id,
+        submitters.period_type,
+        submitters.caller,
+        horizons.horizon,
+        coalesce(rated.n, 0) as n,
+        coalesce(call_counts.call_count, 0) as call_count,
+        rated.wape,
+        rated.bias,
+        rated.bias - rated.half_width as bias_low,
+        rated.bias + rated.half_width as bias_high,
+        policy.tolerance,
+        case
+            when coalesce(rated.n, 0) < policy.minimum_periods then 'calls for too few periods that have ended'
+            when rated.actual is null then 'nothing won in the book'
+            when rated.half_width > policy.width then 'results differ too much to tell'
+        end as reason
+    from submitters
+    cross join horizons
+    cross join policy
+    left join rated
+        on submitters.submitter_id = rated.submitter_id
+        and submitters.period_type = rated.period_type
+        and horizons.horizon = rated.horizon
+    left join call_counts
+        on submitters.submitter_id = call_counts.submitter_id
+        and submitters.period_type = call_counts.period_type
+        and horizons.horizon = call_counts.horizon
+),
+
+final as (
+    select
+        with_reason.submitter_id,
+        coalesce(reps.name, with_reason.submitter_id) as submitter_name,
+        with_reason.period_type,
+        with_reason.horizon,
+        with_reason.caller,
+        case
+            when with_reason.reason is not null then 'not enough calls'
+            when with_reason.bias_low > 0 and with_reason.bias >= with_reason.tolerance then 'optimist'
+            when with_reason.bias_high < 0 and with_reason.bias <= -with_reason.tolerance then 'sandbagger'
+            else 'steady'
+        end as verdict,
+        with_reason.reason,
+        with_reason.n,
+        with_reason.call_count,
+        with_reason.wape,
+        with_reason.bias,
+        with_reason.bias_low,
+        with_reason.bias_high,
+        {{ as_of_date() }} as as_of_date
+    from with_reason
+    left join reps on with_reason.submitter_id = reps.rep_id
+)
+
+select * from final

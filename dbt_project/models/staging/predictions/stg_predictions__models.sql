@@ -1,0 +1,18 @@
+select
+    method,
+    reason,
+    calibration,
+    model_version,
+    data_hash,
+    features_refused,
+    feature_count,
+    closed_deals,
+    pairs,
+    n,
+    model_brier,
+    stage_age_brier,
+    model_log_loss,
+    stage_age_log_loss,
+    common_shock,
+    quarter_start
+from {{ source('predictions', 'models') }}

@@ -1,0 +1,49 @@
+"""Pooled rates: what deals in the same stage, as long in it, came to by the end of a horizon. They need no model."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from orchestration.forecasting.features import Floats
+from orchestration.forecasting.reviews import LOST, NO_DECISION, WON, Ints, Reviews
+
+WEEKS_AT_MOST = 40
+
+
+def pooled_chances(
+    reviews: Reviews, base: Ints, rows: Ints, horizon: str, cutoff: int, strength: float
+) -> tuple[Floats, float]:
+    """Chances of winning, losing and no decision by the horizon, and the plain share won.
+
+    From wide to narrow: all, stage, stage × weeks left, stage × weeks left × time in stage; each share is drawn towards
+    that of the group before it, (cases + strength × share before) / (reviews + strength). Not a number where nothing
+    is known.
+
+    Args:
+        base: reviews before the cut-off; of them, those whose horizon ended before it count.
+        rows: reviews that are told.
+
+    Returns:
+        rows × 3, and the share won of all that counted: the base rate that was known.
+    """
+    ends = reviews.ends[horizon]
+    known = base[(ends[base] < cutoff) & (ends[base] > reviews.day[base])]
+    if not len(known):
+        return np.full((len(rows), 3), np.nan), float("nan")
+    result = reviews.result(known, ends[known])
+    both = np.concatenate([known, rows])
+    weeks = np.minimum((ends[both] - reviews.day[both]) // 7, WEEKS_AT_MOST)
+    weeks = np.zeros_like(weeks) if horizon in ("days", "ever") else np.maximum(weeks, 0)
+    shares = np.bincount(result, minlength=4)[[WON, LOST, NO_DECISION]] / len(known)
+    told = np.tile(shares, (len(both), 1))
+    group, size = np.zeros(len(both), dtype=np.int64), 1
+    for code in (reviews.stage[both], weeks, reviews.time[both]):
+        width = int(code.max()) + 1
+        group, size = group * width + code, size * width
+        here = group[: len(known)]
+        n = np.bincount(here, minlength=size)
+        counts = np.bincount(here * 4 + result, minlength=size * 4).reshape(size, 4)[:, [WON, LOST, NO_DECISION]]
+        told = (counts[group] + strength * told) / (n[group] + strength)[:, None]
+    chances = told[len(known) :]
+    chances[ends[rows] <= reviews.day[rows]] = 0.0
+    return chances, float(shares[0])
