@@ -157,7 +157,7 @@ def warehouse(tmp_path_factory: pytest.TempPathFactory, demo_run: Run, demo_rele
     return Warehouse(demo_run, tmp_path_factory.mktemp("whole") / "home", published_tables(demo_release))
 
 
-@settings(max_examples=8, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=5, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(back=st.sets(st.integers(min_value=1, max_value=1_700), min_size=1, max_size=5))
 def test_whatever_days_extracts_were_made_on_the_end_is_the_same(
     tmp_path_factory: pytest.TempPathFactory, warehouse: Warehouse, demo_release: Path, back: set[int]
@@ -168,7 +168,8 @@ def test_whatever_days_extracts_were_made_on_the_end_is_the_same(
     made = sorted(path for path in folder.iterdir() if path.name != "truth")
     assert len(made) == len(days) + 1
     warehouse.load(made)
-    warehouse.build(DEMO_AS_OF)
+    # What the model said rests on what was seen of the deals then, which is what the ways to load differ in.
+    warehouse.build(DEMO_AS_OF, predict_again=False)
     assert_same_tables(warehouse.database, demo_release, published_tables(demo_release))
 
 

@@ -88,11 +88,16 @@ class Warehouse:
             land(self.settings, "extract", directory)
             accept(self.settings, "extract")
 
-    def build(self, as_of: date) -> None:
-        """Makes the models from what is in the raw zone, told for a day."""
+    def build(self, as_of: date, *, predict_again: bool = True) -> None:
+        """Makes the models from what is in the raw zone, told for a day.
+
+        Args:
+            predict_again: False keeps what the outcome model said last.
+        """
         self._make(as_of, [model for model in self.models if model[0] not in self.foretold])
         if self.foretold:
-            predict(self.settings, replace(self.built, as_of_date=as_of.isoformat()))
+            if predict_again:
+                predict(self.settings, replace(self.built, as_of_date=as_of.isoformat()))
             self._make(as_of, [model for model in self.models if model[0] in self.foretold])
 
     def _make(self, as_of: date, models: list[tuple[str, str, str]]) -> None:

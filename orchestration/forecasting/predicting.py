@@ -392,9 +392,7 @@ def _digests(reviews: Reviews) -> dict[int, bytes]:
     """Of each day's reviews a digest of everything the model may see of them."""
     if not len(reviews):
         return {}
-    # To nine digits: engines add in their own order.
-    frame = reviews.frame.round(9)
-    hashed = pd.util.hash_pandas_object(frame, index=False, categorize=True).to_numpy(dtype=np.uint64)
+    hashed = pd.util.hash_pandas_object(reviews.frame, index=False, categorize=True).to_numpy(dtype=np.uint64)
     days, first = np.unique(reviews.day, return_index=True)
     limits = [*first.tolist(), len(reviews)]
     return {

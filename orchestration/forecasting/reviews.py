@@ -158,7 +158,7 @@ def read_reviews(built: BuiltTables, policy: ForecastPolicy) -> tuple[Reviews, D
     frame = connection.execute(
         f"select * from {built.name('intermediate', 'int_outcome_features')} order by snapshot_date, opportunity_id"
     ).df()
-    return arrange_reviews(frame, calendar, deals, policy), deals
+    return arrange_reviews(_as_doubles(frame), calendar, deals, policy), deals
 
 
 def arrange_reviews(frame: pd.DataFrame, calendar: Calendar, deals: Deals, policy: ForecastPolicy) -> Reviews:
@@ -196,6 +196,12 @@ def arrange_reviews(frame: pd.DataFrame, calendar: Calendar, deals: Deals, polic
         is_week_end=frame["is_week_end"].to_numpy(dtype=bool),
         lot=_mixed(lot * np.uint64(100_003) + day.astype(np.uint64)),
     )
+
+
+def _as_doubles(frame: pd.DataFrame) -> pd.DataFrame:
+    """Numbers as doubles to nine digits: engines choose other types for a column and add in their own order."""
+    numbers = dict.fromkeys(frame.select_dtypes("number").columns, np.float64)
+    return frame.astype(numbers).round(dict.fromkeys(numbers, 9))
 
 
 def _read_calendar(built: BuiltTables) -> Calendar:
