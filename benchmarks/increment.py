@@ -4,7 +4,8 @@
 
 Writes the demo company at the scale (10 without one) as one full extract and what changed on its last day, and runs
 both, each in a process of its own. Prints seconds of dbt and of the whole run, and the second as a share of the first,
-which is what to compare between machines.
+which is what to compare between machines. Then what the outcome model takes when no model has been kept: every quarter
+is trained and told again, in a process of its own.
 """
 
 from __future__ import annotations
@@ -21,15 +22,29 @@ from pathlib import Path
 from orchestration.demo.company import write_demo
 
 LAST_DAY = date(2026, 6, 30)
+PREDICT_ANEW = """
+import resource, sys
+from orchestration.forecasting.predicting import predict
+from orchestration.publish.candidate import read_build
+from orchestration.settings import Settings
+settings = Settings()
+told = predict(settings, read_build(settings), use_kept=False)
+memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024 / 1024
+print(told.reviews, told.trained, told.seconds, memory)
+"""
+
+
+def environment(home: Path) -> dict[str, str]:
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith(("SIGHTLINE_", "DAGSTER_"))}
+    return {**inherited, "SIGHTLINE_HOME": str(home), "COLUMNS": "1000"}
 
 
 def run(home: Path, extract: Path, *options: str) -> tuple[float, float]:
     """Seconds of dbt and of the whole of one run."""
-    inherited = {name: value for name, value in os.environ.items() if not name.startswith(("SIGHTLINE_", "DAGSTER_"))}
     began = time.perf_counter()
     done = subprocess.run(
         [sys.executable, "-m", "orchestration.cli", "run", "--extract", str(extract), *options],
-        env={**inherited, "SIGHTLINE_HOME": str(home), "COLUMNS": "1000"},
+        env=environment(home),
         capture_output=True,
         text=True,
         timeout=3600,
@@ -55,6 +70,15 @@ def main() -> None:
         increment = run(home, extracts / str(LAST_DAY))
         print(f"{'increment for a day':<24} {increment[0]:8.1f} {increment[1]:8.1f}")
         print(f"{'share':<24} {increment[0] / full[0]:8.0%} {increment[1] / full[1]:8.0%}")
+        told = subprocess.run(
+            [sys.executable, "-c", PREDICT_ANEW], env=environment(home), capture_output=True, text=True, timeout=3600
+        )
+        if told.returncode:
+            sys.exit(told.stderr)
+        reviews, trained, seconds, memory = told.stdout.split()
+        print(
+            f"outcome model anew: {reviews} reviews, {trained} models, {float(seconds):.1f} s, {float(memory):.2f} GiB"
+        )
 
 
 if __name__ == "__main__":
