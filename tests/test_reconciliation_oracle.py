@@ -409,14 +409,25 @@ SCENES = {
             "o3": ("matched", BY_AMOUNT, None, 300),
         },
     ),
+    "equals_in_turn": Scene(
+        [(50, "2026-02-01")] * 6,
+        [(None, "2026-02-02", 50)] * 6,
+        {f"o{number}": ("matched", BY_AMOUNT, None, 50) for number in range(1, 7)},
+    ),
     "a_fifth_round": Scene(
-        [(50, "2026-02-01")] * 5,
-        [(None, "2026-02-02", 50)] * 5,
-        # The fifth invoice is taken for a copy of the first of those that are as near.
+        # One, two, three ... days from each to the next: every deal but the first is nearest to the invoice before it.
+        [(50, "2026-02-01"), (50, "2026-02-04"), (50, "2026-02-11"), (50, "2026-02-22"), (50, "2026-03-09")],
+        [
+            (None, "2026-02-02", 50),
+            (None, "2026-02-07", 50),
+            (None, "2026-02-16", 50),
+            (None, "2026-03-01", 50),
+            (None, "2026-03-18", 50),
+        ],
         {
-            "o1": ("duplicate_in_finance", BY_AMOUNT, None, 100),
-            **{f"o{number}": ("matched", BY_AMOUNT, None, 50) for number in (2, 3, 4)},
+            **{f"o{number}": ("matched", BY_AMOUNT, None, 50) for number in (1, 2, 3, 4)},
             "o5": ("missing_in_finance", None, None, None),
+            "i5": ("missing_in_crm", None, None, 50),
         },
     ),
 }

@@ -311,6 +311,7 @@ class Rates:
             if day <= as_of:
                 pair = (row["from_currency"] or "", row["to_currency"] or "")
                 quoted[row["rate_type"] or "", day][pair] = to_decimal(row["rate"] or "", RATE_DIGITS)
+        self.newest_spot = max((day for kind, day in quoted if kind == "spot"), default=date.min)
         self.days: dict[tuple[str, str], list[date]] = defaultdict(list)
         self.rates: dict[tuple[str, str, date], Decimal] = {}
         for (rate_type, day), pairs in sorted(quoted.items()):
@@ -327,6 +328,10 @@ class Rates:
         days = self.days.get((rate_type, currency), [])
         position = bisect_right(days, day)
         if position == 0 or (day - days[position - 1]).days > OLDEST_RATE_DAYS[rate_type]:
+            return None
+        last = days[-1]
+        if rate_type == "spot" and day > last and (self.newest_spot - last).days > OLDEST_RATE_DAYS["spot"]:
+            # No longer fixed while others are: the currency has ended.
             return None
         return self.rates[rate_type, currency, days[position - 1]]
 

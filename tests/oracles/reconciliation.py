@@ -7,8 +7,8 @@ speaks of. Deals are those of `tests.oracles.conversion`; money is `Decimal`, so
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date, timedelta
 from decimal import ROUND_HALF_UP, Decimal
@@ -352,6 +352,7 @@ class Candidate:
     rule: str
     deals: tuple[Deal, ...]
     invoices: tuple[Invoice, ...]
+    turns: int = 0
 
     @property
     def things(self) -> set[tuple[str, str]]:
@@ -367,6 +368,7 @@ class Candidate:
             len(self.deals) + len(self.invoices),
             abs(difference) if self.order < 4 else NOTHING,
             abs((self.invoices[0].on - self.deals[-1].closed_on).days),
+            self.turns,
             self.invoices[0].invoice_id,
             self.deals[0].opportunity_id,
             self.deals[-1].opportunity_id,
@@ -397,13 +399,25 @@ def runs(things: list[Any], shortest: int, longest: int) -> Iterator[tuple[Any, 
             yield tuple(things[start : start + length])
 
 
+def turns(things: Sequence[Deal | Invoice]) -> dict[int, int]:
+    """Of each thing how many of its currency and amount there are up to it."""
+    seen: Counter[tuple[str, Decimal | None]] = Counter()
+    found = {}
+    for one in things:
+        seen[one.currency, one.amount] += 1
+        found[id(one)] = seen[one.currency, one.amount]
+    return found
+
+
 def candidates(deals: list[Deal], invoices: list[Invoice], rates: Rates) -> Iterator[Candidate]:
     """Of one account; both sides are sorted."""
+    deal_turns, invoice_turns = turns(deals), turns([one for one in invoices if not one.is_excess])
     for invoice in invoices:
         same = [deal for deal in deals if deal.currency == invoice.currency]
         for deal in same:
             if agree(deal.amount, invoice.amount) and fits(invoice, deal, "match_days"):
-                yield Candidate(1, BY_AMOUNT, (deal,), (invoice,))
+                apart = abs(deal_turns[id(deal)] - invoice_turns.get(id(invoice), 1))
+                yield Candidate(1, BY_AMOUNT, (deal,), (invoice,), apart)
         for several in [*combinations(same, 2), *runs(same, 3, 6)]:
             if agree(sum_of(several), invoice.amount) and all(fits(invoice, deal, "match_days") for deal in several):
                 yield Candidate(2, BY_AMOUNT, several, (invoice,))

@@ -40,6 +40,7 @@ free_deals as (
     select
         deals.*,
         row_number() over (partition by account_id, currency order by closed_on, opportunity_id) as place,
+        row_number() over (partition by account_id, currency, amount_source order by closed_on, opportunity_id) as turn,
         sum(amount_source) over (
             partition by account_id, currency order by closed_on, opportunity_id rows between unbounded preceding and current row
         ) as running_amount
@@ -57,6 +58,7 @@ free_invoices as (
     select
         invoices.*,
         row_number() over (partition by account_id, currency order by document_on, document_id) as place,
+        row_number() over (partition by account_id, currency, amount order by document_on, document_id) as turn,
         sum(amount) over (
             partition by account_id, currency order by document_on, document_id rows between unbounded preceding and current row
         ) as running_amount
@@ -77,6 +79,7 @@ open_invoices as (
         account_id,
         currency,
         amount,
+        turn,
         document_on
     from free_invoices
     union all
@@ -85,6 +88,7 @@ open_invoices as (
         only_invoices.account_id,
         only_invoices.currency,
         only_invoices.amount - deals.amount_source as amount,
+        1 as turn,
         only_invoices.document_on
     from only_invoices
     inner join deals on only_invoices.keyed_opportunity_id = deals.opportunity_id and only_invoices.currency = deals.currency
@@ -106,6 +110,7 @@ deal_runs as (
         lasts.place as last_place,
         lasts.place - firsts.place + 1 as deal_count,
         lasts.running_amount - firsts.running_amount + firsts.amount_source as amount,
+        firsts.turn,
         firsts.closed_on as first_closed_on,
         lasts.closed_on as last_closed_on
     from free_deals as firsts
@@ -125,6 +130,7 @@ deal_runs as (
         lasts.place as last_place,
         2 as deal_count,
         firsts.amount_source + lasts.amount_source as amount,
+        firsts.turn,
         firsts.closed_on as first_closed_on,
         lasts.closed_on as last_closed_on
     from free_deals as firsts
@@ -171,7 +177,8 @@ fits as (
         cast(null as bigint) as last_document_place,
         1 as document_count,
         abs(open_invoices.amount - deal_runs.amount) as difference,
-        abs({{ day_count('deal_runs.last_closed_on', 'open_invoices.document_on') }}) as day_gap
+        abs({{ day_count('deal_runs.last_closed_on', 'open_invoices.document_on') }}) as day_gap,
+        case when deal_runs.deal_count = 1 then abs(open_invoices.turn - deal_runs.turn) else 0 end as turn_gap
     from deal_runs
     cross join policy
     inner join open_invoices on deal_runs.account_id = open_invoices.account_id and deal_runs.currency = open_invoices.currency
@@ -196,7 +203,8 @@ fits as (
         invoice_runs.last_place as last_document_place,
         invoice_runs.document_count,
         abs(invoice_runs.amount - free_deals.amount_source) as difference,
-        abs({{ day_count('free_deals.closed_on', 'invoice_runs.first_document_on') }}) as day_gap
+        abs({{ day_count('free_deals.closed_on', 'invoice_runs.first_document_on') }}) as day_gap,
+        0 as turn_gap
     from free_deals
     cross join policy
     inner join invoice_runs on free_deals.account_id = invoice_runs.account_id and free_deals.currency = invoice_runs.currency
@@ -221,7 +229,8 @@ fits as (
         cast(null as bigint) as last_document_place,
         1 as document_count,
         cast(0 as decimal(18, 4)) as difference,
-        near.day_gap
+        near.day_gap,
+        0 as turn_gap
     from (
         select
             free_deals.account_id,
@@ -259,7 +268,7 @@ candidates as (
         row_number() over (
             partition by account_id
             order by
-                preference, deal_count + document_count, difference, day_gap, first_document_id, first_deal_id, last_deal_id
+                preference, deal_count + document_count, difference, day_gap, turn_gap, first_document_id, first_deal_id, last_deal_id
         ) as candidate
     from fits
 ),
