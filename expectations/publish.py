@@ -32,7 +32,7 @@ def publish_expectations(limits: dict[str, float], previous: Previous | None) ->
         limits: seeds/gate_limits.csv.
         previous: the release the candidate follows; None when it follows none it can be held against.
     """
-    return [*VOLUME, *RECONCILIATION, *DISTRIBUTION, *(_drift(limits, previous) if previous else [])]
+    return [*VOLUME, *RECONCILIATION, *DISTRIBUTION, *RETENTION, *(_drift(limits, previous) if previous else [])]
 
 
 VOLUME = [
@@ -162,6 +162,56 @@ DISTRIBUTION = [
         sentence="{overdue:,} of {open_deals:,} open deals have a close date that has passed",
         why="Close dates nobody keeps make every forecast and coverage figure worthless.",
         what_to_do="have the owners close or re-date them",
+        severity="warning",
+    ),
+]
+
+RETENTION = [
+    no_rows(
+        "every_subscription_has_a_rate",
+        "retention.revenue_retention",
+        """
+        select unrated_count from {batch}
+        where dimension = 'company' and month_end >= as_of_date and unrated_count > 0
+        """,
+        sentence="{unrated_count:,} running subscriptions are in a currency without a rate: revenue is too low",
+        why="A missing rate is never taken for 1.0, so these subscriptions are missing from every bridge.",
+        what_to_do="add the rates to finance/fx_rates",
+        severity="warning",
+    ),
+    no_rows(
+        "most_revenue_has_an_account",
+        "retention.arr_movements",
+        """
+        select count(*) as customers, min(customer_id) as example, sum(amount)::double as arr from {batch}
+        where movement = 'closing' and month_end >= as_of_date and customer_id like 'finance:%'
+        having arr > 0.1 * (
+            select sum(amount) from {batch} where movement = 'closing' and month_end >= as_of_date
+        )
+        """,
+        sentence="{customers:,} customers with {arr:,.0f} of recurring revenue, for example {example}, have no account",
+        why="Revenue that stands beside the CRM is in no segment, has no account manager and no relationship.",
+        what_to_do="fill crm_account_id in finance/customers",
+        severity="warning",
+    ),
+    no_rows(
+        "final_months_are_seldom_restated",
+        "retention.arr_bridges",
+        """
+        select month_start, restated, closing from (
+            select
+                month_start,
+                sum(amount) filter (where movement = 'restatement')::double as restated,
+                sum(amount) filter (where movement = 'closing')::double as closing
+            from {batch}
+            where dimension = 'company'
+            group by month_start
+        )
+        where abs(restated) > 0.05 * closing
+        """,
+        sentence="{month_start} closed at {closing:,.0f} and is restated by {restated:,.0f}",
+        why="Retention is told from what was first known: after corrections this large it speaks of something else.",
+        what_to_do="ask finance what was corrected; where months close later raise final_days in retention_policy",
         severity="warning",
     ),
 ]

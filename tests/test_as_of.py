@@ -26,6 +26,13 @@ TABLES = [
     "funnel.deal_teams",
     "funnel.teaming_effect",
     "funnel.specialist_suggestions",
+    "key_accounts.key_account_reviews",
+    "key_accounts.key_account_list",
+    "key_accounts.key_account_findings",
+    "key_accounts.key_account_health",
+    "key_accounts.relationship_map",
+    "key_accounts.whitespace",
+    "key_accounts.plan_execution",
     "reconciliation.booking_to_billing",
     "reconciliation.booking_bridge",
     "reconciliation.forecast_to_billing",
@@ -33,6 +40,13 @@ TABLES = [
     "forecast_accuracy.forecast_error",
     "forecast_accuracy.forecast_value_added",
     "forecast_accuracy.submitter_credibility",
+    "retention.arr_movements",
+    "retention.arr_bridges",
+    "retention.revenue_retention",
+    "retention.cohort_retention",
+    "retention.renewals",
+    "retention.account_growth",
+    "retention.sales_growth",
 ]
 DAYS, DATES = 60, 10
 

@@ -39,6 +39,7 @@ insert into findings values ('refuse', 'crm/users.csv, line 9: ends in the middl
 
 PUBLISH_TABLES = """
 create schema core; create schema funnel; create schema key_accounts; create schema reconciliation;
+create schema retention;
 create table core.opportunities (opportunity_id varchar, account_id varchar, owner_id varchar, owner_name varchar,
     amount decimal(18, 4), amount_source decimal(18, 4), list_amount decimal(18, 4), currency_source varchar,
     is_open boolean, is_won boolean, is_deleted boolean, created_on date, close_date date, as_of_date date);
@@ -51,6 +52,10 @@ create table reconciliation.booking_bridge (period_type varchar, currency_basis 
     amount decimal(18, 4));
 create table reconciliation.billing_documents (document_id varchar, currency_source varchar, amount decimal(18, 4),
     amount_at_plan decimal(18, 4));
+create table retention.revenue_retention (dimension varchar, unrated_count bigint, month_end date, as_of_date date);
+create table retention.arr_movements (customer_id varchar, movement varchar, amount decimal(18, 4), month_end date,
+    as_of_date date);
+create table retention.arr_bridges (dimension varchar, movement varchar, amount decimal(18, 4), month_start date);
 """
 CLEAN_CANDIDATE = """
 insert into core.opportunities values
@@ -65,6 +70,13 @@ insert into key_accounts.concentration values ('account', 'all', 100), ('seller'
 insert into reconciliation.booking_bridge values
     ('year', 'reporting', 'bookings', 100), ('year', 'source', 'bookings', 7);
 insert into reconciliation.billing_documents values ('i1', 'USD', 100, 100);
+insert into retention.revenue_retention values ('company', 0, '2026-03-31', '2026-03-01'),
+    ('company', 3, '2026-02-28', '2026-03-01');
+insert into retention.arr_movements values ('a1', 'closing', 95, '2026-03-31', '2026-03-01'),
+    ('finance:c2', 'closing', 5, '2026-03-31', '2026-03-01'),
+    ('finance:c3', 'closing', 900, '2026-02-28', '2026-03-01');
+insert into retention.arr_bridges values ('company', 'closing', 1000, '2025-12-01'),
+    ('company', 'restatement', -40, '2025-12-01');
 """
 BROKEN_CANDIDATE = """
 insert into core.opportunities values
@@ -75,6 +87,11 @@ insert into funnel.win_rates values ('closed', 'company', 7, 0.9);
 insert into key_accounts.concentration values ('account', 'all', 5);
 insert into reconciliation.booking_bridge values ('year', 'reporting', 'bookings', 5);
 insert into reconciliation.billing_documents values ('i1', 'JPY', null, 100);
+insert into retention.revenue_retention values ('company', 2, '2026-03-31', '2026-03-01');
+insert into retention.arr_movements values ('a1', 'closing', 80, '2026-03-31', '2026-03-01'),
+    ('finance:c2', 'closing', 20, '2026-03-31', '2026-03-01');
+insert into retention.arr_bridges values ('company', 'closing', 1000, '2025-12-01'),
+    ('company', 'restatement', -60, '2025-12-01');
 """
 PREVIOUS = Previous(
     "20260201T060000Z-1",

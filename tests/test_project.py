@@ -148,6 +148,11 @@ def test_every_published_table_has_a_page_and_every_column_it_names_exists(demo_
         "sandbagger",
         "steady",
         "not enough calls",
+        "opening",
+        "closing",
+        "restatement",
+        "bookings",
+        "revenue",
     }
     for table, section in sections.items():
         for name in re.findall(r"`([^`]+)`", section):

@@ -142,7 +142,12 @@ def refuse_afterthoughts(
     kept, sentences = [], []
     for feature in features:
         filled = frame[feature.name].notna().to_numpy()
-        if (~is_decided).sum() >= 50 and filled[~is_decided].mean() < filled_share and filled[is_decided].mean() > 0.5:
+        if (
+            (~is_decided).sum() >= 50
+            and is_decided.any()
+            and filled[~is_decided].mean() < filled_share
+            and filled[is_decided].mean() > 0.5
+        ):
             sentences.append(
                 f"{feature.name} is refused: filled on {filled[is_decided].mean():.0%} of reviews of decided deals and "
                 f"{filled[~is_decided].mean():.0%} of reviews of deals still open, so it is written when a deal ends."

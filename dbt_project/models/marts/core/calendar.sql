@@ -16,17 +16,24 @@ policy as (
     from {{ ref('fiscal_calendar') }}
 ),
 
-deal_dates as (
+event_dates as (
     select cast(created_at as date) as day from deals
     union all
     select close_date as day from deals
     union all
     select cast(closed_at as date) as day from deals
+    union all
+    -- As first known too: a month that was told stays, whatever its rows say today.
+    select start_date as day from {{ ref('int_subscriptions_versions') }}
+    union all
+    select invoice_date as day from {{ ref('int_invoices_versions') }}
+    union all
+    select credit_date as day from {{ ref('int_credit_notes_versions') }}
 ),
 
 bounds as (
     select greatest(coalesce(min(day), {{ as_of_date() }}), cast('1990-01-01' as date)) as first_event
-    from deal_dates
+    from event_dates
     where day <= {{ as_of_date() }}
 ),
 
