@@ -89,7 +89,14 @@ def models(home: Path) -> list[tuple[str, str]]:
     """Name and SQL of the retention tables, and of what only they stand on, in the order in which they are made."""
     nodes = json.loads((home / "dbt" / "target" / "manifest.json").read_text(encoding="utf-8"))["nodes"]
     compiled = home / "dbt" / "target" / "compiled" / "sightline" / "models"
-    own = ("int_arr_months", "int_arr_units", "int_arr_cohorts", "int_renewal_events")
+    own = (
+        "int_revenue_versions",
+        "int_arr_rows",
+        "int_arr_months",
+        "int_arr_units",
+        "int_arr_cohorts",
+        "int_renewal_events",
+    )
     found: dict[str, tuple[str, str]] = {}
 
     def add(name: str) -> None:

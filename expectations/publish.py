@@ -109,6 +109,22 @@ RECONCILIATION = [
         why="Finance can confirm only what the bridge starts from.",
         what_to_do="this is a fault of the models: keep the last release and report it",
     ),
+    no_rows(
+        "every_dimension_of_price_realization_holds_every_line",
+        "pricing.price_realization",
+        """
+        select basis, dimension, sum(line_count)::bigint as lines, any_value(all_lines)::bigint as all_lines from (
+            select *, max(line_count) filter (where dimension = 'company') over (partition by basis) as all_lines
+            from {batch}
+            where period_type = 'all'
+        )
+        group by basis, dimension
+        having sum(line_count) != any_value(all_lines)
+        """,
+        sentence="pricing.price_realization has {lines:,} {basis} lines by {dimension} and {all_lines:,} in all",
+        why="A line that is missing from one dimension makes somebody's prices look better or worse than they are.",
+        what_to_do="this is a fault of the models: keep the last release and report it",
+    ),
 ]
 
 DISTRIBUTION = [

@@ -40,6 +40,8 @@ insert into findings values ('refuse', 'crm/users.csv, line 9: ends in the middl
 PUBLISH_TABLES = """
 create schema core; create schema funnel; create schema key_accounts; create schema reconciliation;
 create schema retention;
+create schema pricing;
+create table pricing.price_realization (basis varchar, dimension varchar, period_type varchar, line_count bigint);
 create table core.opportunities (opportunity_id varchar, account_id varchar, owner_id varchar, owner_name varchar,
     amount decimal(18, 4), amount_source decimal(18, 4), list_amount decimal(18, 4), currency_source varchar,
     is_open boolean, is_won boolean, is_deleted boolean, created_on date, close_date date, as_of_date date);
@@ -77,6 +79,9 @@ insert into retention.arr_movements values ('a1', 'closing', 95, '2026-03-31', '
     ('finance:c3', 'closing', 900, '2026-02-28', '2026-03-01');
 insert into retention.arr_bridges values ('company', 'closing', 1000, '2025-12-01'),
     ('company', 'restatement', -40, '2025-12-01');
+insert into pricing.price_realization values
+    ('booked', 'company', 'all', 3), ('booked', 'seller', 'all', 2), ('booked', 'seller', 'all', 1),
+    ('booked', 'seller', 'year', 9);
 """
 BROKEN_CANDIDATE = """
 insert into core.opportunities values
@@ -92,6 +97,7 @@ insert into retention.arr_movements values ('a1', 'closing', 80, '2026-03-31', '
     ('finance:c2', 'closing', 20, '2026-03-31', '2026-03-01');
 insert into retention.arr_bridges values ('company', 'closing', 1000, '2025-12-01'),
     ('company', 'restatement', -60, '2025-12-01');
+insert into pricing.price_realization values ('booked', 'company', 'all', 3), ('booked', 'seller', 'all', 2);
 """
 PREVIOUS = Previous(
     "20260201T060000Z-1",

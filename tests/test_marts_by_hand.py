@@ -212,7 +212,10 @@ def test_price_realisation(run: Run) -> None:
     assert rows == [
         ("booked", "pr1", 1, 1000, 900, 0.9),
         ("booked", "pr2", 1, 200, 100, 0.5),
+        ("invoiced", "pr1", 0, None, None, None),
+        ("invoiced", "pr2", 0, None, None, None),
         ("quoted", "pr1", 1, 500, 500, 1),
+        ("quoted", "pr2", 0, None, None, None),
     ]
 
 

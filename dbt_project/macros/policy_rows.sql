@@ -30,3 +30,13 @@
 {% macro deal_horizon() -%}
     {{- policy_constant('horizon_days') | float | int -}}
 {%- endmacro %}
+
+{# A number of seeds/pricing_policy.csv. #}
+{% macro pricing_policy(name) -%}
+    (select pricing_policy.value from {{ ref('pricing_policy') }} as pricing_policy where pricing_policy.name = '{{ name }}')
+{%- endmacro %}
+
+{# A number of seeds/people_policy.csv. #}
+{% macro people_policy(name) -%}
+    (select people_policy.value from {{ ref('people_policy') }} as people_policy where people_policy.name = '{{ name }}')
+{%- endmacro %}

@@ -13,3 +13,8 @@
 {% macro sum_of_products(x, y) -%}
     cast(sum(cast(cast({{ x }} as double) * cast({{ y }} as double) as decimal(38, 8))) as double)
 {%- endmacro %}
+
+{# The sum of squares of deviations of shares, to twelve decimals: their squares are small. #}
+{% macro sum_of_squares(x) -%}
+    cast(sum(cast(cast({{ x }} as double) * cast({{ x }} as double) as decimal(38, 12))) as double)
+{%- endmacro %}

@@ -31,7 +31,9 @@ activity_spans as (
     {{ known_spans('activities') }}
 ),
 
-{{ revenue_versions() }}
+known_spans as (
+    select * from {{ ref('int_revenue_versions') }}
+),
 
 valued as (
     select

@@ -3,74 +3,31 @@
     'region': ('region', 'region'), 'seller': ('owner_id', 'owner_name'), 'size_band': ('size_band', 'size_band'),
 } %}
 with lines as (
-    select * from {{ ref('int_opportunity_lines_known') }}
-    where not _is_deleted
-),
-
-deals as (
-    select * from {{ ref('opportunities') }}
-    where not is_deleted
+    select * from {{ ref('int_priced_lines') }}
 ),
 
 products as (
     select * from {{ ref('products') }}
 ),
 
-rates as (
-    select * from {{ ref('int_exchange_rates') }}
+sellers as (
+    select * from {{ ref('int_sellers') }}
+),
+
+bands as (
+    select * from {{ ref('size_bands') }}
 ),
 
 calendar as (
     select * from {{ ref('calendar') }}
 ),
 
-priced as (
-    select
-        case when deals.is_won then 'booked' else 'quoted' end as basis,
-        coalesce(deals.closed_on, deals.close_date) as day,
-        lines.product_id,
-        products.name as product_name,
-        deals.segment,
-        deals.region,
-        deals.owner_id,
-        deals.owner_name,
-        case
-            when deals.list_amount < 1000 then '< 1k'
-            when deals.list_amount < 10000 then '1k-10k'
-            when deals.list_amount < 100000 then '10k-100k'
-            when deals.list_amount >= 100000 then '>= 100k'
-        end as size_band,
-        coalesce(lines.currency, deals.currency_source) as currency,
-        least(coalesce(deals.closed_on, deals.close_date, {{ as_of_date() }}), {{ as_of_date() }}) as rate_date,
-        lines.quantity * coalesce(lines.list_unit_price, products.list_price_source) as list_source,
-        lines.quantity * lines.net_unit_price as net_source
-    from lines
-    inner join deals on lines.opportunity_id = deals.opportunity_id
-    left join products on lines.product_id = products.product_id
-    where
-        (deals.is_won or deals.is_open)
-        and lines.quantity is not null
-        and lines.net_unit_price is not null
-        and coalesce(lines.list_unit_price, products.list_price_source) is not null
-),
-
-rated as (
-    select
-        priced.*,
-        {{ plan_rate('priced.currency') }} as rate
-    from priced
-    left join rates
-        on priced.currency = rates.from_currency
-        and priced.rate_date >= rates.valid_from
-        and priced.rate_date < rates.valid_to
-),
-
-converted as (
-    select
-        rated.*,
-        list_source * rate as list_amount,
-        net_source * rate as net_amount
-    from rated
+bases as (
+    select 'booked' as basis
+    union all
+    select 'quoted' as basis
+    union all
+    select 'invoiced' as basis
 ),
 
 placed as (
@@ -79,8 +36,8 @@ placed as (
         '{{ dimension }}' as dimension,
         coalesce({{ member }}, 'unknown') as member,
         coalesce({{ name }}, {{ member }}, 'unknown') as member_name,
-        converted.*
-    from converted
+        lines.*
+    from lines
     {{ 'union all' if not loop.last }}
     {%- endfor %}
 ),
@@ -90,7 +47,7 @@ spans as (
         basis,
         min(day) as first_day,
         max(day) as last_day
-    from converted
+    from lines
     group by basis
 ),
 
@@ -98,8 +55,8 @@ dated as (
     select
         placed.*,
         'all' as period_type,
-        spans.first_day as period_start,
-        spans.last_day as period_end
+        coalesce(spans.first_day, {{ as_of_date() }}) as period_start,
+        coalesce(spans.last_day, {{ as_of_date() }}) as period_end
     from placed
     inner join spans on placed.basis = spans.basis
     {%- for period in ('year', 'quarter') %}
@@ -114,23 +71,155 @@ dated as (
     {%- endfor %}
 ),
 
-final as (
+-- What varies from deal to deal is the deal: its lines were priced together.
+units as (
     select
         basis,
         dimension,
         member,
         max(member_name) as member_name,
         period_type,
-        case when coalesce(sum(list_amount), 0) = 0 then 'no list amount' end as reason,
-        count(*) as line_count,
-        cast(sum(list_amount) as decimal(18, 4)) as list_amount,
-        cast(sum(net_amount) as decimal(18, 4)) as net_amount,
-        cast(sum(net_amount) as double) / nullif(cast(sum(list_amount) as double), 0) as price_realization,
         period_start,
         max(period_end) as period_end,
-        {{ as_of_date() }} as as_of_date
+        unit_id,
+        count(*) as line_count,
+        sum(list_amount) as list_amount,
+        sum(net_amount) as net_amount
     from dated
+    group by basis, dimension, member, period_type, period_start, unit_id
+),
+
+summed as (
+    select
+        basis,
+        dimension,
+        member,
+        max(member_name) as member_name,
+        period_type,
+        period_start,
+        max(period_end) as period_end,
+        sum(line_count) as line_count,
+        count(list_amount) as n,
+        cast(sum(list_amount) as decimal(18, 4)) as list_amount,
+        cast(sum(net_amount) as decimal(18, 4)) as net_amount,
+        {{ sum_of_products('net_amount', 'net_amount') }} as net_squared,
+        {{ sum_of_products('net_amount', 'list_amount') }} as net_list,
+        {{ sum_of_products('list_amount', 'list_amount') }} as list_squared
+    from units
     group by basis, dimension, member, period_type, period_start
+),
+
+-- Who sold nothing, and what was not sold, still has a row.
+members as (
+    select 'company' as dimension, 'company' as member, 'Company' as member_name
+    union
+    select 'product' as dimension, product_id as member, name as member_name from products
+    union
+    select 'seller' as dimension, seller_id as member, name as member_name from sellers
+    union
+    select 'region' as dimension, region as member, region as member_name from sellers
+    where region is not null
+    union
+    select 'segment' as dimension, segment as member, segment as member_name from sellers
+    where segment is not null
+    union
+    select 'size_band' as dimension, size_band as member, size_band as member_name from bands
+),
+
+without_a_line as (
+    select
+        bases.basis,
+        members.dimension,
+        members.member,
+        members.member_name,
+        coalesce(spans.first_day, {{ as_of_date() }}) as period_start,
+        coalesce(spans.last_day, {{ as_of_date() }}) as period_end
+    from members
+    cross join bases
+    left join spans on bases.basis = spans.basis
+    left join summed
+        on bases.basis = summed.basis
+        and members.dimension = summed.dimension
+        and members.member = summed.member
+        and summed.period_type = 'all'
+    where summed.basis is null
+),
+
+complete as (
+    select
+        basis,
+        dimension,
+        member,
+        member_name,
+        period_type,
+        line_count,
+        n,
+        list_amount,
+        net_amount,
+        cast(net_amount as double) / nullif(cast(list_amount as double), 0) as price_realization,
+        net_squared,
+        net_list,
+        list_squared,
+        period_start,
+        period_end
+    from summed
+    union all
+    select
+        basis,
+        dimension,
+        member,
+        member_name,
+        'all' as period_type,
+        0 as line_count,
+        0 as n,
+        null as list_amount,
+        null as net_amount,
+        null as price_realization,
+        null as net_squared,
+        null as net_list,
+        null as list_squared,
+        period_start,
+        period_end
+    from without_a_line
+),
+
+with_range as (
+    select
+        complete.*,
+        case
+            when n >= {{ pricing_policy('realization_minimum_deals') }} and n > 1 and list_amount > 0
+                then {{ students_t('(n - 1)') }} * sqrt(
+                    n * greatest(
+                        net_squared - 2 * price_realization * net_list + price_realization * price_realization * list_squared, 0
+                    ) / (n - 1)
+                ) / cast(list_amount as double)
+        end as half_width
+    from complete
+),
+
+final as (
+    select
+        basis,
+        dimension,
+        member,
+        member_name,
+        period_type,
+        case
+            when line_count = 0 then 'no priced line'
+            when coalesce(list_amount, 0) = 0 then 'no list amount'
+        end as reason,
+        case when half_width is null then 'not enough data' end as interval_reason,
+        cast(line_count as bigint) as line_count,
+        cast(n as bigint) as deal_count,
+        cast(list_amount as decimal(18, 4)) as list_amount,
+        cast(net_amount as decimal(18, 4)) as net_amount,
+        price_realization,
+        price_realization - half_width as price_realization_low,
+        price_realization + half_width as price_realization_high,
+        period_start,
+        period_end,
+        {{ as_of_date() }} as as_of_date
+    from with_range
 )
 
 select * from final

@@ -105,6 +105,11 @@ sums as (
     group by dimension, member, month_start
 ),
 
+counted as (
+    select distinct customer_id from units
+    where row_count > 0
+),
+
 -- Whoever ever paid has a row, however empty; a customer only then or now.
 members as (
     {%- for dimension, (member, member_name) in dimensions.items() if dimension not in ('customer', 'key') %}
@@ -113,7 +118,7 @@ members as (
         {{ member }} as member,
         {{ member_name }} as member_name
     from customers
-    where customers.customer_id in (select units.customer_id from units)
+    where customers.customer_id in (select counted.customer_id from counted)
     {{ 'union all' if not loop.last }}
     {%- endfor %}
 ),

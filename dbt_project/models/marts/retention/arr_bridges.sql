@@ -68,6 +68,7 @@ members as (
         member,
         max(member_name) as member_name
     from placed
+    where row_count > 0
     group by dimension, member
 ),
 

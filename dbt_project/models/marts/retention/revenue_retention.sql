@@ -30,6 +30,11 @@ events as (
     where is_decided
 ),
 
+counted as (
+    select distinct customer_id from units
+    where row_count > 0
+),
+
 members as (
     {%- for dimension, (member, member_name) in dimensions.items() %}
     select distinct
@@ -37,7 +42,7 @@ members as (
         {{ member }} as member,
         {{ member_name }} as member_name
     from customers
-    where customers.customer_id in (select units.customer_id from units)
+    where customers.customer_id in (select counted.customer_id from counted)
     union all
     {%- endfor %}
     select distinct
@@ -46,7 +51,7 @@ members as (
         coalesce(products.name, units.product_id) as member_name
     from units
     left join products on units.product_id = products.product_id
-    where units.unit_type = 'customer_product'
+    where units.unit_type = 'customer_product' and units.row_count > 0
 ),
 
 first_month as (

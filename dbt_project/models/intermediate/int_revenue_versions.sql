@@ -1,8 +1,6 @@
-{# CTEs that tell every version of the rows revenue is counted from, as `known_spans`, with the days between which it was the newest: priced
-   periods or, where retention is told from invoices, documents, each revenue of the twelve months from its day on. #}
-{% macro revenue_versions() -%}
-{%- set invoice_basis = policy_constant('invoice_basis', 'retention_policy') | float | int -%}
-choice as (
+{{ config(materialized='table') }}
+{%- set invoice_basis = policy_constant('invoice_basis', 'retention_policy') | float | int %}
+with choice as (
     select
         {{ invoice_basis }} = 2
         or (
@@ -26,6 +24,7 @@ credit_note_versions as (
     select * from {{ ref('int_credit_notes_versions') }}
 ),
 
+-- A document is revenue of the twelve months from its day on.
 row_versions as (
     select
         'subscriptions' as basis,
@@ -82,7 +81,7 @@ row_versions as (
     where choice.is_by_invoice
 ),
 
-known_spans as (
+final as (
     select
         row_versions.*,
         cast(_known_at as date) as known_on,
@@ -91,20 +90,6 @@ known_spans as (
         lag(finance_customer_id) over by_row as previous_finance_customer_id
     from row_versions
     window by_row as (partition by row_id order by _known_at, case when _operation = 'delete' then 1 else 0 end, _batch_id)
-),
-{%- endmacro %}
+)
 
-{# Versions of an entity's rows that were the newest of their key from `known_on` until before `next_known_on`, the days on which
-   they became known and were replaced. Deleted rows are not among them. #}
-{% macro known_spans(entity) -%}
-    select spans.* from (
-        select
-            versions.*,
-            cast(_known_at as date) as known_on,
-            coalesce(cast(lead(_known_at) over (
-                partition by {{ keys_of(entity) | join(', ') }} order by _known_at, case when _operation = 'delete' then 1 else 0 end, _batch_id
-            ) as date), cast('9999-12-31' as date)) as next_known_on
-        from ({{ known_versions(entity) }}) as versions
-    ) as spans
-    where _operation = 'upsert' and known_on < next_known_on
-{%- endmacro %}
+select * from final
