@@ -125,6 +125,17 @@ SEEN_THEN = {
     "forecast_accuracy.prediction_factors",
 }
 
+# So do these, from quarter to quarter: accounts are reviewed by what was known at its end, and a month that is final
+# keeps what was told of it, so that a subscription that came too late is a restatement.
+SEEN_BY_QUARTER = {
+    "key_accounts.key_account_list",
+    "key_accounts.key_account_reviews",
+    "retention.arr_bridges",
+    "retention.arr_movements",
+    "retention.cohort_retention",
+    "retention.revenue_retention",
+}
+
 
 def published_tables(release: Path) -> list[str]:
     with duckdb.connect(str(release), read_only=True) as connection:
@@ -170,7 +181,9 @@ def test_whatever_days_extracts_were_made_on_the_end_is_the_same(
     warehouse.load(made)
     # What the model said rests on what was seen of the deals then, which is what the ways to load differ in.
     warehouse.build(DEMO_AS_OF, predict_again=False)
-    assert_same_tables(warehouse.database, demo_release, published_tables(demo_release))
+    tables = [table for table in published_tables(demo_release) if table not in SEEN_BY_QUARTER]
+    assert len(tables) > 30
+    assert_same_tables(warehouse.database, demo_release, tables)
 
 
 @pytest.fixture(scope="module")

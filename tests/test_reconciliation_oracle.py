@@ -522,8 +522,8 @@ def by_hand(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def told_by_hand(by_hand: Path) -> Told:
-    # The first deal was created in December 2025.
-    return reconciliation.tell(reconciliation.load([by_hand]), AS_OF, date(2025, 1, 1))
+    # The first document is of December 2022.
+    return reconciliation.tell(reconciliation.load([by_hand]), AS_OF, date(2022, 1, 1))
 
 
 def test_every_cell_of_the_scenes_is_what_the_oracle_says(

@@ -74,8 +74,8 @@ sold as (
         banded.owner_name,
         banded.size_band,
         coalesce(lines.currency, banded.currency_source) as currency,
-        lines.quantity * coalesce(lines.list_unit_price, products.list_price_source) as list_source,
-        lines.quantity * lines.net_unit_price as net_source,
+        cast(lines.quantity * coalesce(lines.list_unit_price, products.list_price_source) as decimal(18, 4)) as list_source,
+        cast(lines.quantity * lines.net_unit_price as decimal(18, 4)) as net_source,
         coalesce(banded.closed_on, banded.close_date) as day,
         least(coalesce(banded.closed_on, banded.close_date, {{ as_of_date() }}), {{ as_of_date() }}) as rate_date
     from lines
@@ -127,7 +127,7 @@ billed as (
         banded.owner_name,
         banded.size_band,
         invoices.currency,
-        invoice_lines.quantity * coalesce(invoice_lines.list_unit_price, products.list_price_source) as list_source,
+        cast(invoice_lines.quantity * coalesce(invoice_lines.list_unit_price, products.list_price_source) as decimal(18, 4)) as list_source,
         cast(
             invoice_lines.amount
             - coalesce(
@@ -181,8 +181,8 @@ final as (
         rated.owner_id,
         rated.owner_name,
         rated.size_band,
-        rated.list_source * rated.rate as list_amount,
-        rated.net_source * rated.rate as net_amount,
+        cast(rated.list_source * rated.rate as decimal(18, 4)) as list_amount,
+        cast(rated.net_source * rated.rate as decimal(18, 4)) as net_amount,
         rated.day
     from rated
     left join products on rated.product_id = products.product_id
