@@ -45,7 +45,8 @@ def calendar(
         "select ?::timestamp as created_at, null::date as close_date, null::timestamp as closed_at",
         [first],
     )
-    for entity, column in (("subscriptions", "start_date"), ("invoices", "invoice_date"), ("credit_notes", "credit_date")):
+    finance = {"subscriptions": "start_date", "invoices": "invoice_date", "credit_notes": "credit_date"}
+    for entity, column in finance.items():
         connection.execute(f"create table intermediate.int_{entity}_versions ({column} date)")
     connection.execute(f"create table calendar as {sql.replace(str(DEMO_AS_OF), str(as_of))}")
     return connection

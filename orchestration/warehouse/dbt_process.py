@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import gc
 import os
 import sys
 import threading
@@ -27,6 +28,9 @@ def main() -> None:
     # Held until this process ends.
     lock = path.open("a")
     fcntl.flock(lock, fcntl.LOCK_EX)
+    # Every run writes hundreds of debug lines a model that nobody reads; and this process ends before garbage matters.
+    os.environ.setdefault("DBT_LOG_LEVEL_FILE", "info")
+    gc.disable()
     from dbt.cli.main import cli
 
     sys.argv[0] = "dbt"
