@@ -1,0 +1,110 @@
+"""Why sellers bring less than peers: against a second reckoning and what was planted, on a full demo company."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import duckdb
+import numpy as np
+import pandas as pd
+import pytest
+
+from orchestration.demo.company import write_demo
+from tests.conftest import DEMO_AS_OF, Run, published
+from tests.oracles import diagnosis
+
+FACTOR_OF = {
+    "activity": "activities",
+    "creation": "opportunities_per_activity",
+    "win_at_solution": "win_rate",
+    "size": "deal_size",
+    "landing": "landing",
+}
+
+
+@pytest.fixture(scope="module")
+def company(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    directory = tmp_path_factory.mktemp("diagnosis") / "extract"
+    write_demo(directory, until=DEMO_AS_OF)
+    return directory
+
+
+@pytest.fixture(scope="module")
+def run(company: Path) -> Run:
+    return published(company.parent / "home", company)
+
+
+@pytest.fixture(scope="module")
+def told(run: Run) -> pd.DataFrame:
+    with duckdb.connect(str(run.database), read_only=True) as connection:
+        return connection.execute("select * from people.rep_diagnosis").df()
+
+
+@pytest.fixture(scope="module")
+def planted(company: Path) -> pd.DataFrame:
+    return pd.read_csv(company / "truth/people.csv").groupby("user_id").first()
+
+
+def test_estimates_and_contributions_are_those_of_the_second_reckoning(company: Path, told: pd.DataFrame) -> None:
+    expected = diagnosis.rep_diagnosis(company, pd.Timestamp(DEMO_AS_OF))
+    assert expected.seller_id.nunique() >= 20
+    both = expected.merge(told[told.reason.isna()], on=["seller_id", "factor"], how="outer", suffixes=("_again", ""))
+    assert len(both) == len(expected) == told.reason.isna().sum()
+    for column in ("estimate", "peer_value", "own_ratio"):
+        np.testing.assert_allclose(both[column], both[f"{column}_again"], rtol=1e-9, err_msg=column)
+    for column in ("mix_amount", "own_amount", "chance_amount", "reference_amount", "expected_amount", "booked_amount"):
+        # To the cent; rounding of sums so far is within two units of the fourth decimal.
+        again = both[f"{column}_again"].to_numpy(dtype=float)
+        np.testing.assert_allclose(both[column].to_numpy(dtype=float), again, rtol=0, atol=0.0003, err_msg=column)
+
+
+def test_contributions_add_up_to_the_gap_exactly_for_every_seller(run: Run) -> None:
+    rows = run.query(
+        "select seller_id, sum(contribution_amount), any_value(gap_amount), sum(own_amount + mix_amount), "
+        "any_value(expected_amount - reference_amount), sum(chance_amount), "
+        "any_value(booked_amount - expected_amount), any_value(booked_amount - reference_amount), count(*) "
+        "from people.rep_diagnosis where reason is null group by 1"
+    )
+    assert len(rows) >= 20
+    for seller, contributions, gap, skill, expected, chance, strayed, whole, factors in rows:
+        assert (contributions, skill, chance, whole, factors) == (gap, expected, strayed, gap, 6), seller
+    # Of sellers without a win too.
+    ((without,),) = run.query(
+        "select count(distinct seller_id) from people.rep_diagnosis where reason is null and booked_amount = 0"
+    )
+    assert int(str(without)) >= 1
+
+
+def test_planted_weaknesses_are_the_top_factor_of_four_in_five(told: pd.DataFrame, planted: pd.DataFrame) -> None:
+    weak = planted[planted.factor.notna()]
+    top = told[told.is_top].set_index("seller_id").factor
+    found = [top.get(seller) == FACTOR_OF[factor] for seller, factor in weak.factor.items()]
+    assert len(found) == 10
+    assert sum(found) >= 8
+
+
+def test_the_win_rate_is_drilled_to_the_stage_that_was_planted(told: pd.DataFrame, planted: pd.DataFrame) -> None:
+    drilled = told[told.factor == "win_rate"].set_index("seller_id")
+    weak = planted.index[planted.factor == "win_at_solution"]
+    assert list(drilled.loc[weak].weakest_stage) == ["Solution"] * 2
+    assert (drilled.loc[weak].stage_rate < drilled.loc[weak].stage_peer_rate).all()
+    assert drilled.loc[weak].lost_signal.notna().all()
+
+
+def test_hardly_an_ordinary_seller_is_called_a_low_performer(told: pd.DataFrame, planted: pd.DataFrame) -> None:
+    sellers = told.drop_duplicates("seller_id").set_index("seller_id")
+    ordinary = sellers[~sellers.index.isin(planted.index) & sellers.reason.isna()]
+    assert len(ordinary) >= 10
+    assert (ordinary.verdict == "low_performer").mean() < 0.05
+
+
+def test_words_are_said_only_with_a_verdict_and_nothing_without_enough_data(told: pd.DataFrame) -> None:
+    silent = told[told.reason.notna()]
+    assert len(silent)
+    assert set(silent.verdict) == {"not_enough_data"}
+    empty = ["own_amount", "contribution_amount", "gap_amount", "own_ratio", "estimate", "what_is_wrong", "lost_signal"]
+    assert silent[empty].isna().all().all()
+    assert (told.what_is_wrong.notna() == (told.is_top & told.verdict.isin(["low_performer", "clear_gap"]))).all()
+    rated = told[told.reason.isna()]
+    assert ((rated.own_ratio_low < rated.own_ratio) & (rated.own_ratio < rated.own_ratio_high)).all()
+    assert (told.groupby("seller_id").size() == 6).all()
