@@ -112,7 +112,7 @@ final as (
         case
             when largest.measure is not null then largest.what_to_do
             when coalesce(by_measure.meetings_position, by_measure.opened_position, by_measure.won_position) is not null
-                then 'Nothing is behind the middle earlier hire: keep going, and show another new seller how'
+                then 'Nothing is behind the middle earlier hire at this week: keep going'
         end as what_to_do,
         {%- for milestone in milestones %}
         by_seller.{{ milestone }}_month,
