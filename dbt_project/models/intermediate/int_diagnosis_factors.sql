@@ -306,12 +306,7 @@ placed as (
         decided.n as decided_n,
         decided.expected as decided_expected,
         coalesce(passed.log_ratio, 0) as passed_log,
-        coalesce(passed.variance, 0) as passed_variance,
-        weakest.stage as weakest_stage,
-        weakest.rate as stage_rate,
-        weakest.peer_rate as stage_peer_rate,
-        weakest.n as stage_n,
-        weakest.log_ratio + 1.6448536269514722 * sqrt(weakest.variance) < 0 as is_stage_clear
+        coalesce(passed.variance, 0) as passed_variance
     from totals
     cross join policy
     inner join peers on totals.role = peers.role and totals.peer_segment = peers.peer_segment
@@ -320,7 +315,6 @@ placed as (
     left join records as sizes on totals.seller_id = sizes.seller_id and sizes.measured = 'deal_size'
     left join records as decided on totals.seller_id = decided.seller_id and decided.measured = 'win_rate'
     left join passed on totals.seller_id = passed.seller_id
-    left join weakest on totals.seller_id = weakest.seller_id and weakest.weakness = 1
 ),
 
 landed as (
@@ -332,15 +326,10 @@ landed as (
     from placed
 ),
 
-final as (
+factors as (
     select
         seller_id,
         'activities' as factor,
-        cast(null as string) as weakest_stage,
-        cast(null as double) as stage_rate,
-        cast(null as double) as stage_peer_rate,
-        cast(null as bigint) as stage_n,
-        cast(null as boolean) as is_stage_clear,
         cast(activities_window as double) as seller_value,
         cast(activities_window as double) as level_value,
         cast(activities_record as bigint) as n,
@@ -353,11 +342,6 @@ final as (
     select
         seller_id,
         'opportunities_per_activity' as factor,
-        cast(null as string) as weakest_stage,
-        cast(null as double) as stage_rate,
-        cast(null as double) as stage_peer_rate,
-        cast(null as bigint) as stage_n,
-        cast(null as boolean) as is_stage_clear,
         cast(opened_window as double) / nullif(activities_window, 0) as seller_value,
         cast(opened_window as double) as level_value,
         cast(opened_record as bigint) as n,
@@ -369,11 +353,6 @@ final as (
     select
         seller_id,
         'landing' as factor,
-        cast(null as string) as weakest_stage,
-        cast(null as double) as stage_rate,
-        cast(null as double) as stage_peer_rate,
-        cast(null as bigint) as stage_n,
-        cast(null as boolean) as is_stage_clear,
         landed / nullif(landing_n, 0) as seller_value,
         cast(null as double) as level_value,
         cast(landing_n as bigint) as n,
@@ -385,11 +364,6 @@ final as (
     select
         seller_id,
         'carried_over' as factor,
-        cast(null as string) as weakest_stage,
-        cast(null as double) as stage_rate,
-        cast(null as double) as stage_peer_rate,
-        cast(null as bigint) as stage_n,
-        cast(null as boolean) as is_stage_clear,
         cast(decided_window as double) / nullif(opened_window, 0) as seller_value,
         cast(decided_window as double) as level_value,
         cast(landing_n as bigint) as n,
@@ -401,11 +375,6 @@ final as (
     select
         seller_id,
         'win_rate' as factor,
-        weakest_stage,
-        stage_rate,
-        stage_peer_rate,
-        stage_n,
-        is_stage_clear,
         cast(won_window as double) / nullif(decided_window, 0) as seller_value,
         cast(won_window as double) as level_value,
         cast(decided_record as bigint) as n,
@@ -417,11 +386,6 @@ final as (
     select
         seller_id,
         'deal_size' as factor,
-        cast(null as string) as weakest_stage,
-        cast(null as double) as stage_rate,
-        cast(null as double) as stage_peer_rate,
-        cast(null as bigint) as stage_n,
-        cast(null as boolean) as is_stage_clear,
         cast(booked_amount as double) / nullif(won_window, 0) as seller_value,
         cast(booked_amount as double) as level_value,
         cast(coalesce(size_n, 0) as bigint) as n,
@@ -429,6 +393,25 @@ final as (
         exp((size_reached - size_expected) / (size_n + size_strength)) as skill,
         size_variance / (size_n + size_strength) as variance
     from landed
+),
+
+final as (
+    select
+        factors.seller_id,
+        factors.factor,
+        weakest.stage as weakest_stage,
+        weakest.rate as stage_rate,
+        weakest.peer_rate as stage_peer_rate,
+        weakest.n as stage_n,
+        weakest.log_ratio + 1.6448536269514722 * sqrt(weakest.variance) < 0 as is_stage_clear,
+        factors.seller_value,
+        factors.level_value,
+        factors.n,
+        factors.norm,
+        factors.skill,
+        factors.variance
+    from factors
+    left join weakest on factors.seller_id = weakest.seller_id and factors.factor = 'win_rate' and weakest.weakness = 1
 )
 
 select * from final
