@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
@@ -82,7 +85,9 @@ def run_here(home: Path, extract: Path, *, as_of: date | str | None = None) -> R
     from orchestration.settings import load_settings
 
     before = dict(os.environ)
-    parsed = home.parents[1] / "parsed"
+    parsed = (
+        next((above / "shared" for above in home.parents if (above / "shared").is_dir()), home.parents[1]) / "parsed"
+    )
     if parsed.exists() and not (home / "dbt").exists():
         shutil.copytree(parsed, home / "dbt")
     try:
@@ -94,9 +99,11 @@ def run_here(home: Path, extract: Path, *, as_of: date | str | None = None) -> R
         os.environ.update(before)
     if not parsed.exists():
         # dbt's manifest is the same for every home: parse it once a session.
-        parsed.mkdir()
+        kept = Path(tempfile.mkdtemp(dir=parsed.parent))
         for name in ("manifest.json", "manifest.sha256"):
-            shutil.copy(home / "dbt" / name, parsed / name)
+            shutil.copy(home / "dbt" / name, kept / name)
+        with suppress(OSError):  # The other process of tests was first.
+            kept.rename(parsed)
     return Run(home, result.exit_code, "\n".join(result.sentences))
 
 
@@ -107,13 +114,56 @@ def published(home: Path, extract: Path, **options: Any) -> Run:
     return run
 
 
+def made_once(factory: pytest.TempPathFactory, name: str, make: Callable[[Path], str]) -> tuple[Path, str]:
+    """A folder that all processes of a test session share, and what `make` said of it; tests only read it.
+
+    Whoever comes first makes it, and the others wait for that.
+    """
+    base = factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        base = base.parent
+    shared = base / "shared"
+    shared.mkdir(exist_ok=True)
+    folder, said = shared / name, shared / f"{name}.said"
+    with (shared / f"{name}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not said.exists():
+            shutil.rmtree(folder, ignore_errors=True)
+            folder.mkdir()
+            text = make(folder)
+            said.write_text(text, encoding="utf-8")
+    return folder, said.read_text(encoding="utf-8")
+
+
+def released_once(factory: pytest.TempPathFactory, name: str, make: Callable[[Path], Run]) -> Run:
+    """A home with a release, made by `make` and shared as by `made_once`."""
+
+    def home(folder: Path) -> str:
+        run = make(folder / "home")
+        assert run.exit_code == 0, run.output
+        return run.output
+
+    folder, output = made_once(factory, name, home)
+    return Run(folder / "home", 0, output)
+
+
+def demo_once(factory: pytest.TempPathFactory, name: str, scale: float) -> Path:
+    from orchestration.demo.company import write_demo
+
+    def write(folder: Path) -> str:
+        write_demo(folder / "extract", scale=scale, until=DEMO_AS_OF)
+        return ""
+
+    return made_once(factory, name, write)[0] / "extract"
+
+
 @pytest.fixture(scope="session")
 def maven_run(tmp_path_factory: pytest.TempPathFactory) -> Run:
     if not MAVEN.is_dir():
         pytest.skip(f"the real CRM export is not at {MAVEN}")
-    run = sightline(tmp_path_factory.mktemp("maven") / "home", "run", "--source", "maven", "--extract", MAVEN)
-    assert run.exit_code == 0, run.output
-    return run
+    return released_once(
+        tmp_path_factory, "maven", lambda home: sightline(home, "run", "--source", "maven", "--extract", MAVEN)
+    )
 
 
 @pytest.fixture(scope="session")
@@ -123,11 +173,8 @@ def maven_release(maven_run: Run) -> Path:
 
 @pytest.fixture(scope="session")
 def demo_extract(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    from orchestration.demo.company import write_demo
-
-    directory = tmp_path_factory.mktemp("demo") / "extract"
-    write_demo(directory, scale=0.1, until=DEMO_AS_OF)
-    return directory
+    """A tenth of the demo company."""
+    return demo_once(tmp_path_factory, "demo_extract", 0.1)
 
 
 @pytest.fixture(scope="session")
@@ -142,7 +189,7 @@ def demo_past_as_of() -> date:
 
 @pytest.fixture(scope="session")
 def demo_run(tmp_path_factory: pytest.TempPathFactory, demo_extract: Path) -> Run:
-    return published(tmp_path_factory.mktemp("demo_release") / "home", demo_extract)
+    return released_once(tmp_path_factory, "demo_run", lambda home: run_here(home, demo_extract))
 
 
 @pytest.fixture(scope="session")
@@ -151,22 +198,35 @@ def demo_release(demo_run: Run) -> Path:
 
 
 @pytest.fixture(scope="session")
-def demo_release_past(demo_run: Run, demo_release: Path, demo_extract: Path) -> Path:
+def demo_release_past(tmp_path_factory: pytest.TempPathFactory, demo_run: Run, demo_extract: Path) -> Path:
     """The same company told as of a past day, from the same raw zone."""
-    from orchestration.publish.releases import roll_back
-    from orchestration.settings import load_settings
 
-    past = published(demo_run.home, demo_extract, as_of=DEMO_PAST).database.resolve()
-    # Whoever asks for the demo company after this gets that of today again.
-    roll_back(load_settings(home=demo_run.home), demo_release.parent.name)
-    return past
+    def told_again(home: Path) -> Run:
+        shutil.copytree(demo_run.home, home, symlinks=True)
+        return run_here(home, demo_extract, as_of=DEMO_PAST)
+
+    return released_once(tmp_path_factory, "demo_past", told_again).database.resolve()
+
+
+@pytest.fixture(scope="session")
+def full_extract(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The demo company of `make run`, as large as it is planted in; `truth/` says what was planted."""
+    return demo_once(tmp_path_factory, "full_extract", 1)
+
+
+@pytest.fixture(scope="session")
+def full_run(tmp_path_factory: pytest.TempPathFactory, full_extract: Path) -> Run:
+    return released_once(tmp_path_factory, "full_run", lambda home: run_here(home, full_extract))
 
 
 @pytest.fixture(scope="session")
 def small_run(tmp_path_factory: pytest.TempPathFactory) -> Run:
     """The usual four deals, published once."""
-    folder = tmp_path_factory.mktemp("small")
-    return published(folder / "home", write_extract(folder / "x"))
+
+    def small(home: Path) -> Run:
+        return run_here(home, write_extract(home.parent / "x"))
+
+    return released_once(tmp_path_factory, "small_run", small)
 
 
 @pytest.fixture

@@ -11,7 +11,6 @@ from typing import Any
 import duckdb
 import pytest
 
-from orchestration.demo.company import write_demo
 from tests.conftest import DEMO_AS_OF, DEMO_PAST, Run
 from tests.extracts import write_extract
 from tests.oracles.conversion import wilson
@@ -122,18 +121,9 @@ def by_hand(warehouse: Warehouse, tmp_path_factory: pytest.TempPathFactory) -> P
 
 
 @pytest.fixture(scope="module")
-def company(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    directory = tmp_path_factory.mktemp("ramp_company") / "extract"
-    write_demo(directory, until=DEMO_AS_OF)
-    return directory
-
-
-@pytest.fixture(scope="module")
-def whole(warehouse: Warehouse, by_hand: Path, company: Path) -> Warehouse:
-    """The demo company in full; made after the small one has been copied away."""
-    warehouse.load([company])
-    warehouse.build(DEMO_AS_OF)
-    return warehouse
+def whole(full_run: Run, tmp_path_factory: pytest.TempPathFactory) -> Warehouse:
+    """The demo company in full, as its run left it."""
+    return Warehouse(full_run, tmp_path_factory.mktemp("ramp_whole") / "home", TABLES, with_extracts=True)
 
 
 # ---- by hand
@@ -315,14 +305,16 @@ def differences(told: Iterable[Mapping[str, Any]], wanted: Mapping[Any, Mapping[
 
 
 @pytest.mark.parametrize("as_of", [DEMO_AS_OF, DEMO_PAST])
-def test_the_demo_company_worked_out_a_second_time_says_the_same(whole: Warehouse, company: Path, as_of: date) -> None:
+def test_the_demo_company_worked_out_a_second_time_says_the_same(
+    whole: Warehouse, full_extract: Path, as_of: date
+) -> None:
     if as_of != DEMO_AS_OF:
         whole.build(as_of)
     sellers = records(whole.database, "people.rep_ramp")
     curves = records(whole.database, "people.ramp_curves")
     if as_of != DEMO_AS_OF:
         whole.build(DEMO_AS_OF)
-    ramps = Ramps(read_books([company], as_of))
+    ramps = Ramps(read_books([full_extract], as_of))
     wanted = expected_sellers(ramps)
     assert sum(row["reason"] is None for row in wanted.values()) > 40
     assert sum(row["productive_state"] == "reached" for row in wanted.values()) > 20
@@ -405,8 +397,8 @@ def ramps_apart(database: Path, truth: Path) -> dict[str, Any]:
     return made
 
 
-def test_planted_ramps_are_told_apart_from_the_ordinary(whole: Warehouse, company: Path) -> None:
-    apart = ramps_apart(whole.database, company / "truth" / "people.csv")
+def test_planted_ramps_are_told_apart_from_the_ordinary(whole: Warehouse, full_extract: Path) -> None:
+    apart = ramps_apart(whole.database, full_extract / "truth" / "people.csv")
     *_, fast, fast_low, _ = apart["fast_ramp"]
     *_, slow, _, slow_high = apart["slow_ramp"]
     assert fast > fast_low > 1 > slow_high > slow

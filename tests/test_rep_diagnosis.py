@@ -9,8 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from orchestration.demo.company import write_demo
-from tests.conftest import DEMO_AS_OF, Run, published
+from tests.conftest import DEMO_AS_OF, Run
 from tests.oracles import diagnosis
 
 FACTOR_OF = {
@@ -23,30 +22,18 @@ FACTOR_OF = {
 
 
 @pytest.fixture(scope="module")
-def company(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    directory = tmp_path_factory.mktemp("diagnosis") / "extract"
-    write_demo(directory, until=DEMO_AS_OF)
-    return directory
-
-
-@pytest.fixture(scope="module")
-def run(company: Path) -> Run:
-    return published(company.parent / "home", company)
-
-
-@pytest.fixture(scope="module")
-def told(run: Run) -> pd.DataFrame:
-    with duckdb.connect(str(run.database), read_only=True) as connection:
+def told(full_run: Run) -> pd.DataFrame:
+    with duckdb.connect(str(full_run.database), read_only=True) as connection:
         return connection.execute("select * from people.rep_diagnosis").df()
 
 
 @pytest.fixture(scope="module")
-def planted(company: Path) -> pd.DataFrame:
-    return pd.read_csv(company / "truth/people.csv").groupby("user_id").first()
+def planted(full_extract: Path) -> pd.DataFrame:
+    return pd.read_csv(full_extract / "truth/people.csv").groupby("user_id").first()
 
 
-def test_estimates_and_contributions_are_those_of_the_second_reckoning(company: Path, told: pd.DataFrame) -> None:
-    expected = diagnosis.rep_diagnosis(company, pd.Timestamp(DEMO_AS_OF))
+def test_estimates_and_contributions_are_those_of_the_second_reckoning(full_extract: Path, told: pd.DataFrame) -> None:
+    expected = diagnosis.rep_diagnosis(full_extract, pd.Timestamp(DEMO_AS_OF))
     assert expected.seller_id.nunique() >= 20
     both = expected.merge(told[told.reason.isna()], on=["seller_id", "factor"], how="outer", suffixes=("_again", ""))
     assert len(both) == len(expected) == told.reason.isna().sum()
@@ -58,8 +45,8 @@ def test_estimates_and_contributions_are_those_of_the_second_reckoning(company: 
         np.testing.assert_allclose(both[column].to_numpy(dtype=float), again, rtol=0, atol=0.0003, err_msg=column)
 
 
-def test_contributions_add_up_to_the_gap_exactly_for_every_seller(run: Run) -> None:
-    rows = run.query(
+def test_contributions_add_up_to_the_gap_exactly_for_every_seller(full_run: Run) -> None:
+    rows = full_run.query(
         "select seller_id, sum(contribution_amount), any_value(gap_amount), sum(own_amount + mix_amount), "
         "any_value(expected_amount - reference_amount), sum(chance_amount), "
         "any_value(booked_amount - expected_amount), any_value(booked_amount - reference_amount), count(*) "
@@ -69,7 +56,7 @@ def test_contributions_add_up_to_the_gap_exactly_for_every_seller(run: Run) -> N
     for seller, contributions, gap, skill, expected, chance, strayed, whole, factors in rows:
         assert (contributions, skill, chance, whole, factors) == (gap, expected, strayed, gap, 6), seller
     # Of sellers without a win too.
-    ((without,),) = run.query(
+    ((without,),) = full_run.query(
         "select count(distinct seller_id) from people.rep_diagnosis where reason is null and booked_amount = 0"
     )
     assert int(str(without)) >= 1

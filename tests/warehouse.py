@@ -29,14 +29,15 @@ class Warehouse:
         run: that was published; its warehouse is copied, and stays as it is.
         home: of the copy.
         tables: the marts wanted, `schema.table`.
+        with_extracts: what the run let in is there too; else nothing is, until `load`.
     """
 
-    def __init__(self, run: Run, home: Path, tables: Sequence[str]) -> None:
+    def __init__(self, run: Run, home: Path, tables: Sequence[str], *, with_extracts: bool = False) -> None:
         self.settings = Settings(home=home, _env_file=None)  # type: ignore[call-arg]
         self.built = read_build(Settings(home=run.home, _env_file=None))  # type: ignore[call-arg]
         self.compiled_for = self.built.as_of_date
         shutil.copytree(run.home / "warehouse", home / "warehouse")
-        for contract in (run.home / "raw").glob(f"*/{EMPTY_BATCH}"):
+        for contract in (run.home / "raw").glob("*/*" if with_extracts else f"*/{EMPTY_BATCH}"):
             shutil.copytree(contract, home / contract.relative_to(run.home))
         nodes = json.loads((run.home / "dbt" / "target" / "manifest.json").read_text())["nodes"]
         wanted: dict[str, dict[str, Any]] = {}
