@@ -35,9 +35,10 @@ lock: .venv/.test
 	$(BIN)/uv pip compile pyproject.toml --all-extras --universal --python-version 3.11 --upgrade --quiet \
 		--no-emit-index-url --no-emit-find-links --no-header --no-annotate --output-file requirements.lock
 
-# The pages that are made from the project itself; a test holds them.
+# The pages that are made from the project itself, and their pictures from the release of `make run`; tests hold them.
 docs: .venv/.test
 	$(BIN)/python -c "from orchestration.ingest.contract import describe_contract as d; print(d(), end='')" > docs/extract-contract.md
+	$(BIN)/python docs/pictures.py $(or $(SIGHTLINE_HOME),var)/published/current/sightline.duckdb docs/pictures
 
 clean:
 	rm -rf .venv var

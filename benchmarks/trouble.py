@@ -115,8 +115,8 @@ def figures(home: Path, truth: Path) -> dict[str, Any]:
     return found
 
 
-def measure(seed: int, folder: Path, scale: float = 1.0) -> dict[str, Any]:
-    """Writes a company, runs it and returns its figures."""
+def write_and_run(seed: int, folder: Path, scale: float = 1.0) -> tuple[Path, Path]:
+    """Writes a company and runs it; returns its extract and the home it is published in."""
     extract, home = folder / "extract", folder / "home"
     clean = {name: value for name, value in os.environ.items() if not name.startswith(("SIGHTLINE_", "DAGSTER_"))}
     for arguments in (
@@ -130,6 +130,12 @@ def measure(seed: int, folder: Path, scale: float = 1.0) -> dict[str, Any]:
             check=True,
             timeout=1800,
         )
+    return extract, home
+
+
+def measure(seed: int, folder: Path, scale: float = 1.0) -> dict[str, Any]:
+    """Writes a company, runs it and returns its figures."""
+    extract, home = write_and_run(seed, folder, scale)
     return figures(home, extract / "truth")
 
 

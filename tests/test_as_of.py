@@ -47,6 +47,8 @@ TABLES = [
     "retention.renewals",
     "retention.account_growth",
     "retention.sales_growth",
+    "people.specialist_engagement",
+    "people.sales_ops_service",
 ]
 DAYS, DATES = 60, 10
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections import defaultdict
+from collections import Counter, defaultdict
 from datetime import date
 from fractions import Fraction
 from pathlib import Path
@@ -13,9 +13,10 @@ import duckdb
 import pandas as pd
 import pytest
 
-from tests.conftest import DEMO_AS_OF, DEMO_PAST
+from tests.conftest import DEMO_AS_OF, DEMO_PAST, Run
 from tests.oracles import conversion
 from tests.oracles.conversion import BACK, FORWARD, LOST, NO_DECISION
+from tests.warehouse import Warehouse
 
 KEYS = {
     "funnel.stage_conversion": ["period_type", "period_start", "segment", "stage"],
@@ -191,6 +192,38 @@ def test_the_cohorts_are_ones_in_which_censoring_matters(told: dict[str, Any]) -
     assert ((ours["conversion_rate"] - naive).abs() > 0.01).sum() >= 20
     assert {*ours.columns[ours.dtypes == "int64"]} >= {"regressed_count", "still_open_count", "no_decision_count"}
     assert ours[["regressed_count", "still_open_count", "no_decision_count"]].sum().min() > 50
+
+
+@pytest.mark.parametrize("day", [date(2025, 3, 17), date(2026, 1, 20)])
+def test_every_deal_of_the_full_company_is_told_as_it_stood(
+    full_run: Run, full_extract: Path, tmp_path: Path, day: date
+) -> None:
+    """Deals that are deleted, lost again or moved later are told as if nobody knew."""
+    warehouse = Warehouse(full_run, tmp_path / "home", ["core.opportunities"], with_extracts=True)
+    warehouse.build(day)
+    with duckdb.connect(str(warehouse.database), read_only=True) as connection:
+        theirs = connection.execute("from core.opportunities").df()
+    ours = conversion.opportunity_measures(conversion.load([full_extract]), day)
+    columns = [name for name in ours.columns if name != "opportunity_id"]
+    expected, published = (cells(frame, ["opportunity_id"], columns) for frame in (ours, theirs))
+    assert expected.keys() == published.keys()
+    wrong = [
+        (name, key, published[key][place], expected[key][place])
+        for place, name in enumerate(columns)
+        for key in expected
+        if not is_same(name, expected[key][place], published[key][place])
+    ]
+    assert not wrong, f"{Counter(name for name, *_ in wrong)}, such as {wrong[:5]}"
+    told = theirs.set_index("opportunity_id")
+    assert told.loc[told["is_open"], "stage"].notna().sum() > 150
+    if day == date(2025, 3, 17):
+        # Deleted on the 26th; open again from the 22nd until it was lost a second time in April.
+        columns = ["stage", "is_open", "is_lost", "is_deleted", "closed_on"]
+        rows = {key: [plain(value) for value in told.loc[key, columns]] for key in ("O0004929", "O0004863")}
+        assert rows == {
+            "O0004929": ["Closed Lost", False, True, False, date(2025, 3, 14)],
+            "O0004863": ["Closed Lost", False, True, False, date(2025, 2, 28)],
+        }
 
 
 def test_pushes_ages_and_changes_of_amount_of_every_deal(told: dict[str, Any]) -> None:

@@ -123,8 +123,10 @@ SEEN_THEN = {
     "forecast_accuracy.outlook",
     "forecast_accuracy.outlook_drivers",
     "forecast_accuracy.prediction_factors",
+    "people.coaching_plan",
     "people.manager_coaching",
     "people.manager_deals",
+    "scorecard.behaviours",
 }
 # Columns in which the ways to load differ: how late events came, and signals as they were seen.
 SEEN_THEN_COLUMNS = {
@@ -150,6 +152,7 @@ TOLD_ONCE = {
     "retention.cohort_retention",
     "retention.renewals",
     "retention.revenue_retention",
+    "scorecard.world_class_metrics",
 }
 
 

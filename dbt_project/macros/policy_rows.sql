@@ -40,3 +40,8 @@
 {% macro people_policy(name) -%}
     (select people_policy.value from {{ ref('people_policy') }} as people_policy where people_policy.name = '{{ name }}')
 {%- endmacro %}
+
+{# A number of seeds/scorecard_policy.csv. #}
+{% macro scorecard_policy(name) -%}
+    (select scorecard_policy.value from {{ ref('scorecard_policy') }} as scorecard_policy where scorecard_policy.name = '{{ name }}')
+{%- endmacro %}

@@ -4,7 +4,7 @@
     case
         when {{ n }} > 1
             then {{ ('greatest(0, ' if side < 0 else 'least(1, ') if is_share else '(' }}
-                {{ ratio }} {{ '-' if side < 0 else '+' }} 1.6448536269514722 * sqrt(
+                {{ ratio }} {{ '-' if side < 0 else '+' }} {{ z90() }} * sqrt(
                     cast({{ n }} as double) / ({{ n }} - 1) * cast({{ squares }} as double)
                 ) / nullif(cast({{ total_below }} as double), 0)
             )

@@ -1,6 +1,6 @@
 {# The 95th percentile of Student's t for `degrees` of freedom, by the expansion of Cornish and Fisher: right to a hundredth from 3 on. #}
 {% macro students_t(degrees) -%}
-    {%- set z = 1.6448536269514722 -%}
+    {%- set z = z90() -%}
     (
         {{ z }}
         + {{ (z ** 3 + z) / 4 }} / {{ degrees }}

@@ -197,8 +197,12 @@ class Engagement:
         contact: Ints,
         at: Ints,
         booked: Ints | None = None,
+        held_at: Ints | None = None,
     ) -> None:
-        """Rows of `activities`; `booked` is the day on which a meeting was put into the calendar."""
+        """Rows of `activities`.
+
+        `booked` is the day on which a meeting was put into the calendar, `held_at` when it was held if not `at`.
+        """
         count = len(at)
         if not count:
             return
@@ -214,6 +218,7 @@ class Engagement:
                     "contact": contact,
                     "at": at,
                     "booked": at // DAY if booked is None else np.minimum(booked, at // DAY),
+                    "held_at": at if held_at is None else held_at,
                 }
             )
         )
@@ -406,7 +411,7 @@ class Engagement:
         )
 
     def _managers(self) -> None:
-        """When managers first meet the buyer: most early, the rescuer just before the end."""
+        """When managers first meet the buyer: early, the coach in the first days, the rescuer before the end."""
         rng, deals, people = self.rng, self.deals, self.people
         n = self.n
         closed = np.flatnonzero((deals.closed_at[:n] != NONE) & ~deals.imported[:n] & (deals.type[:n] != RENEWAL))
@@ -429,6 +434,8 @@ class Engagement:
             chosen, when = chosen[kept], when[kept]
             deal = closed[chosen]
             manager = people.manager_of(people.team_of(deals.seat[deal], when // DAY), when // DAY)
+            # Before anything can go wrong: who comes later than that comes to save the deal.
+            first_days = workday(deals.created_at[deal] // DAY + 1 + times) * DAY + when % DAY
             self._add(
                 np.full(len(deal), MEETING),
                 np.full(len(deal), OUTBOUND),
@@ -439,6 +446,7 @@ class Engagement:
                 self._some_contact(deal, when),
                 when,
                 when // DAY - rng.integers(1, 5, len(deal)),
+                np.where(coaches[chosen], np.minimum(when, first_days), when),
             )
 
     def _territories(self) -> None:
@@ -530,6 +538,8 @@ class Engagement:
             kind == EMAIL, NONE, np.where(kind == CALL, rng.integers(4, 30, count), rng.choice([30, 45, 60, 90], count))
         )
         deal, contact = every["deal"].to_numpy(), every["contact"].to_numpy()
+        booked = every["booked"].to_numpy() - (at - every["held_at"].to_numpy()) // DAY
+        at = every["held_at"].to_numpy()
         frame = pd.DataFrame(
             {
                 "known": at // DAY,
@@ -547,7 +557,6 @@ class Engagement:
             }
         )
         # A meeting stands in the calendar before it is held.
-        booked = every["booked"].to_numpy()
         ahead = booked < at // DAY
         plans = frame[ahead].copy()
         plans["known"] = booked[ahead]

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from decimal import ROUND_HALF_UP, Decimal
@@ -122,6 +122,7 @@ class Opportunity:
     opportunity_id: str
     row: Row
     deal: Deal | None
+    stage: str | None
     outcome: str | None
     is_deleted: bool
     owner_id: str | None
@@ -159,7 +160,9 @@ def closing(row: Row, deal: Deal | None, as_of: date) -> tuple[str | None, date 
         stage = STAGES.get(row.get("stage") or "")
         return (stage.outcome, said_on) if stage and said_on else (None, None)
     last = deal.stretches[-1].stage
-    if not funnel.is_closed(last):
+    close_date = deal.stretches[-1].close_date
+    is_to_come = moment and moment.date() > as_of and close_date and close_date > as_of
+    if not funnel.is_closed(last) or (funnel.is_closed(row.get("stage")) and is_to_come):
         return None, None
     if funnel.is_closed(row.get("stage")) and said_on:
         return STAGES[last or ""].outcome, said_on
@@ -177,22 +180,47 @@ def stage_start(deal: Deal) -> datetime:
 
 
 def list_amount(
-    row: Row, lines: list[Row], products: dict[funnel.Key, Row], rate: Callable[[str | None], Decimal | None]
+    lines: list[Row],
+    product: Row,
+    products: dict[funnel.Key, Row],
+    currency: str | None,
+    rates: funnel.Rates,
+    day: date,
 ) -> Decimal | None:
-    priced = [
-        (quantity * price, line.get("currency"))
-        for line in lines
-        if (quantity := value_or_none(funnel.to_decimal, line.get("quantity"))) is not None
-        and (price := value_or_none(funnel.to_decimal, line.get("list_unit_price"))) is not None
-    ]
-    if not lines:
-        product = products.get((row.get("product_id") or "",), {})
-        price = value_or_none(funnel.to_decimal, product.get("list_price"))
-        priced = [] if price is None else [(price, product.get("currency"))]
-    rated = [(amount, rate(currency)) for amount, currency in priced]
-    if not rated or any(one is None for _, one in rated):
+    """What is sold at list price; a part in a currency without a rate leaves the whole unknown.
+
+    Args:
+        product: of the deal, where it has no lines.
+        currency: of the deal, for what names none.
+    """
+
+    def price(row: Row, name: str) -> Decimal | None:
+        found = value_or_none(funnel.to_decimal, row.get(name))
+        assert found is None or isinstance(found, Decimal)
+        return found
+
+    parts: dict[str | None, Decimal] = defaultdict(Decimal)
+    for line in lines:
+        quantity, at_list = price(line, "quantity"), price(line, "list_unit_price")
+        if at_list is None:
+            at_list = price(products.get((line.get("product_id") or "",), {}), "list_price")
+        if quantity is not None and at_list is not None:
+            parts[line.get("currency") or currency] += quantity * at_list
+    alone = price(product, "list_price")
+    if not lines and alone is not None:
+        parts[product.get("currency") or currency] += alone
+    rated = [(amount, rates.on(name, day)) for name, amount in parts.items()]
+    if not rated or any(rate is None for _, rate in rated):
         return None
-    return sum((amount * one for amount, one in rated if one is not None), Decimal(0)).quantize(CENTS, ROUND_HALF_UP)
+    return sum(
+        ((amount * rate).quantize(CENTS, ROUND_HALF_UP) for amount, rate in rated if rate is not None), Decimal(0)
+    )
+
+
+def rows_there(facts: Facts, file: str, as_of: date) -> list[Row]:
+    """The newest row of each key that is known and not gone by the end of the day."""
+    there = {version.key: version.row for version in facts.versions[file] if version.known_at < funnel.end_of(as_of)}
+    return [row for row in there.values() if row is not None]
 
 
 def opportunities(facts: Facts, as_of: date) -> list[Opportunity]:
@@ -200,7 +228,7 @@ def opportunities(facts: Facts, as_of: date) -> list[Opportunity]:
     rates, places = funnel.Rates(facts, as_of), funnel.Places(facts, as_of)
     products = facts.newest_rows("crm/products", as_of)
     lines: dict[str, list[Row]] = defaultdict(list)
-    for line in facts.newest_rows("crm/opportunity_lines", as_of).values():
+    for line in rows_there(facts, "crm/opportunity_lines", as_of):
         lines[line["opportunity_id"] or ""].append(line)
     deals = {deal.opportunity_id: deal for deal in funnel.make_deals(facts, as_of)}
     gone: dict[str, bool] = {}
@@ -215,7 +243,10 @@ def opportunities(facts: Facts, as_of: date) -> list[Opportunity]:
         outcome, closed_on = closing(row, deal, as_of)
         created_at = value_or_none(funnel.to_time, row.get("created_at"))
         owner_id = last.owner_id if last else row.get("owner_id")
-        rate_day = closed_on or funnel.rate_day(row, as_of)
+        stage = last.stage if last else row.get("stage")
+        is_told = outcome or not funnel.is_closed(stage)
+        close_date = last.close_date if last else value_or_none(funnel.to_date, row.get("close_date"))
+        rate_day = closed_on or min(close_date or as_of, as_of)
         amount = last.amount if last else None
         if last is None:
             entered, rate = funnel.field_value("amount", row.get("amount")), rates.on(row.get("currency"), rate_day)
@@ -227,6 +258,7 @@ def opportunities(facts: Facts, as_of: date) -> list[Opportunity]:
                 opportunity_id=opportunity_id,
                 row=row,
                 deal=deal,
+                stage=stage if is_told else None,
                 outcome=outcome,
                 is_deleted=last.is_deleted if last else gone[opportunity_id],
                 owner_id=owner_id,
@@ -235,7 +267,12 @@ def opportunities(facts: Facts, as_of: date) -> list[Opportunity]:
                 segment=segment,
                 amount=amount,
                 list_amount=list_amount(
-                    row, lines[opportunity_id], products, lambda currency, day=rate_day: rates.on(currency, day)
+                    lines[opportunity_id],
+                    products.get((row.get("product_id") or "",), {}),
+                    products,
+                    last.currency if last else row.get("currency"),
+                    rates,
+                    rate_day,
                 ),
                 created_on=created_at.date() if created_at else None,
                 closed_on=closed_on,
@@ -275,6 +312,7 @@ def opportunity_measures(facts: Facts, as_of: date) -> pd.DataFrame:
         rows.append(
             {
                 "opportunity_id": one.opportunity_id,
+                "stage": one.stage,
                 "is_open": one.is_open,
                 "is_won": one.outcome == "won",
                 "is_lost": one.outcome == "lost",

@@ -520,13 +520,17 @@ def settled(points: list[Point], created_at: datetime, end: datetime) -> dict[da
     return values
 
 
-def rate_day(row: Row, as_of: date) -> date:
-    """The one day whose plan rate a deal's amounts are at for its whole life."""
-    close_date = value_or_none(to_date, row.get("close_date"))
+def rate_day(row: Row, values: dict[str, dict[datetime, Any]], as_of: date) -> date:
+    """The one day whose plan rate a deal's amounts are at for its whole life, by what was known of it."""
+    stages = sorted(values["stage"].items())
+    close_date = values["close_date"][max(values["close_date"])] or as_of
+    if not is_closed(stages[-1][1]):
+        return min(close_date, as_of)
     closed = closed_moment(row)
-    if is_closed(row.get("stage")) and closed and closed.date() <= as_of:
-        return closed.date()
-    return min(close_date or as_of, as_of)
+    if is_closed(row.get("stage")) and closed and (closed.date() <= as_of or close_date > as_of):
+        return min(closed.date(), as_of)
+    others = [moment for moment, stage in stages if stage != stages[-1][1]]
+    return min(moment for moment, _ in stages if not others or moment > others[-1]).date()
 
 
 def make_stretches(
@@ -593,7 +597,7 @@ def make_deals(facts: Facts, as_of: date) -> list[Deal]:
             for place, version in enumerate(known, start=1):
                 points += version_points(name, version, place, known[place - 2] if place > 1 else None)
             values[name] = settled(points, created_at, end)
-        stretches = make_stretches(values, partial(rates.on, day=rate_day(rows[-1], as_of)))
+        stretches = make_stretches(values, partial(rates.on, day=rate_day(rows[-1], values, as_of)))
         deals.append(Deal(opportunity_id, rows[-1].get("account_id"), created_at, stretches))
     return deals
 

@@ -35,22 +35,22 @@ months as (
     from calendar_months
 ),
 
-known_spans as (
+versions as (
     select * from {{ ref('int_revenue_versions') }}
 ),
 
 valued as (
     select
-        known_spans.*,
+        versions.*,
         customers.customer_id,
-        coalesce(known_spans.currency, {{ reporting_currency }}) as currency_known,
+        coalesce(versions.currency, {{ reporting_currency }}) as currency_known,
         case
-            when coalesce(known_spans.currency, {{ reporting_currency }}) = {{ reporting_currency }} then known_spans.arr
-            else cast(known_spans.arr * constant_rates.rate as decimal(18, 4))
+            when coalesce(versions.currency, {{ reporting_currency }}) = {{ reporting_currency }} then versions.arr
+            else cast(versions.arr * constant_rates.rate as decimal(18, 4))
         end as value
-    from known_spans
-    left join customers on known_spans.finance_customer_id = customers.finance_customer_id
-    left join constant_rates on known_spans.currency = constant_rates.from_currency
+    from versions
+    left join customers on versions.finance_customer_id = customers.finance_customer_id
+    left join constant_rates on versions.currency = constant_rates.from_currency
 ),
 
 usable as (
@@ -63,15 +63,15 @@ late_words as (
     select
         coalesce(customers.customer_id, previous_customers.customer_id) as customer_id,
         previous_customers.customer_id as previous_customer_id,
-        known_spans.known_on,
-        {{ add_days('least(coalesce(known_spans.start_date, known_spans.previous_start_date), '
-            ~ 'coalesce(known_spans.previous_start_date, known_spans.start_date))', -grace_days) }} as since
-    from known_spans
-    left join customers on known_spans.finance_customer_id = customers.finance_customer_id
-    left join customers as previous_customers on known_spans.previous_finance_customer_id = previous_customers.finance_customer_id
+        versions.known_on,
+        {{ add_days('least(coalesce(versions.start_date, versions.previous_start_date), '
+            ~ 'coalesce(versions.previous_start_date, versions.start_date))', -grace_days) }} as since
+    from versions
+    left join customers on versions.finance_customer_id = customers.finance_customer_id
+    left join customers as previous_customers on versions.previous_finance_customer_id = previous_customers.finance_customer_id
     where
-        known_spans.previous_start_date is not null
-        or known_spans.known_on > {{ add_days('known_spans.start_date', final_days - grace_days) }}
+        versions.previous_start_date is not null
+        or versions.known_on > {{ add_days('versions.start_date', final_days - grace_days) }}
 ),
 
 told_apart as (

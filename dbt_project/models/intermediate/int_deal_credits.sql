@@ -88,27 +88,27 @@ by_person as (
     group by opportunity_id, user_id, credit_basis
 ),
 
--- The rounded sum so far, and that of the one before: their differences add up to the amount.
-added_up as (
+so_far as (
     select
         by_person.*,
         deals.amount,
         deals.won_on,
-        case
-            when sum(by_person.credit_share) over in_order = by_person.stated_share then deals.amount
-            else cast(
-                floor(
-                    cast(deals.amount as double)
-                    * cast(sum(by_person.credit_share) over in_order as double)
-                    / cast(by_person.stated_share as double) * 10000 + 0.5
-                ) / 10000 as decimal(18, 4)
-            )
-        end as amount_so_far
+        sum(by_person.credit_share) over (
+            partition by by_person.opportunity_id order by by_person.user_id rows between unbounded preceding and current row
+        ) as share_so_far
     from by_person
     inner join deals on by_person.opportunity_id = deals.opportunity_id
-    window in_order as (
-        partition by by_person.opportunity_id order by by_person.user_id rows between unbounded preceding and current row
-    )
+),
+
+-- The rounded sum so far, and that of the one before: their differences add up to the amount.
+added_up as (
+    select
+        so_far.*,
+        case
+            when share_so_far = stated_share then amount
+            else {{ to_exact_amount('(amount * cast(share_so_far as decimal(19, 9)))', 'cast(stated_share as decimal(13, 9))') }}
+        end as amount_so_far
+    from so_far
 ),
 
 final as (
@@ -121,7 +121,7 @@ final as (
         cast(
             amount_so_far - coalesce(lag(amount_so_far) over (partition by opportunity_id order by user_id), 0) as decimal(18, 4)
         ) as credited_amount,
-        cast(floor(cast(amount as double) * cast(overlay_share as double) * 10000 + 0.5) / 10000 as decimal(18, 4)) as overlay_amount,
+        {{ to_exact_amount('(amount * cast(overlay_share as decimal(19, 9)))') }} as overlay_amount,
         won_on
     from added_up
 )

@@ -403,7 +403,7 @@ final as (
         weakest.rate as stage_rate,
         weakest.peer_rate as stage_peer_rate,
         weakest.n as stage_n,
-        weakest.log_ratio + 1.6448536269514722 * sqrt(weakest.variance) < 0 as is_stage_clear,
+        weakest.log_ratio + {{ z90() }} * sqrt(weakest.variance) < 0 as is_stage_clear,
         factors.seller_value,
         factors.level_value,
         factors.n,

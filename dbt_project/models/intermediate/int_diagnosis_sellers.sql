@@ -67,6 +67,8 @@ sellers as (
     inner join jobs on reps.rep_id = jobs.rep_id
     where
         reps.is_current
+        -- Whoever begins later is none on the day.
+        and reps.valid_from <= {{ as_of_date() }}
         and reps.terminated_on is null
         and reps.role in ('account_executive', 'account_manager', 'development_rep')
 ),

@@ -163,7 +163,7 @@ described as (
     left join authority on reps.role = authority.role
 ),
 
--- What was decided after the as-of date was still only asked for on it.
+-- What was decided after the as-of date was still only asked for on it; a day of decision without a decision is none.
 decisions as (
     select
         approvals.approval_id,
@@ -171,10 +171,23 @@ decisions as (
         approvals.requested_share,
         approvals.reason,
         approvals.approver_id,
-        case when cast(approvals.decided_at as date) <= {{ as_of_date() }} then approvals.status else 'requested' end as status,
-        case when cast(approvals.decided_at as date) <= {{ as_of_date() }} then approvals.concession_received end as concession_received,
-        case when cast(approvals.decided_at as date) <= {{ as_of_date() }} then approvals.decided_at end as decided_at
+        approvals.status,
+        approvals.concession_received,
+        approvals.decided_at
     from approvals
+    where approvals.status != 'requested' and cast(approvals.decided_at as date) <= {{ as_of_date() }}
+    union all
+    select
+        approvals.approval_id,
+        approvals.opportunity_id,
+        approvals.requested_share,
+        approvals.reason,
+        approvals.approver_id,
+        'requested' as status,
+        cast(null as string) as concession_received,
+        cast(null as timestamp) as decided_at
+    from approvals
+    where approvals.status = 'requested' or approvals.decided_at is null or cast(approvals.decided_at as date) > {{ as_of_date() }}
 ),
 
 -- The best that can be said of each approval.
@@ -185,8 +198,11 @@ ranked as (
         case
             when decisions.status = 'rejected' then 5
             when decisions.status != 'approved' then 6
-            when decisions.requested_share is null or described.discount_share > decisions.requested_share + policy.tolerance then 4
-            when described.discount_share > coalesce(authority.maximum_share, 0) + policy.tolerance then 3
+            when
+                decisions.requested_share is null
+                or {{ exceeds('described.discount_share', 'decisions.requested_share + policy.tolerance') }}
+                then 4
+            when {{ exceeds('described.discount_share', 'coalesce(authority.maximum_share, 0) + policy.tolerance') }} then 3
             when decisions.decided_at > described.decide_by then 2
             else 1
         end as standing
@@ -224,7 +240,7 @@ judged as (
         policy.has_approvals,
         case
             when described.own_authority is null or not policy.has_approvals then 'unknown'
-            when described.discount_share <= described.own_authority + policy.tolerance then 'own_authority'
+            when not {{ exceeds('described.discount_share', 'described.own_authority + policy.tolerance') }} then 'own_authority'
             when standings.standing = 1 then 'approved'
             when standings.standing = 2 then 'approved_late'
             when standings.standing = 3 then 'approver_lacks_authority'

@@ -31,20 +31,20 @@ activity_spans as (
     {{ known_spans('activities') }}
 ),
 
-known_spans as (
+versions as (
     select * from {{ ref('int_revenue_versions') }}
 ),
 
 valued as (
     select
-        known_spans.*,
+        versions.*,
         case
-            when coalesce(known_spans.currency, '{{ var("reporting_currency") }}') = '{{ var("reporting_currency") }}' then known_spans.arr
-            else cast(known_spans.arr * constant_rates.rate as decimal(18, 4))
+            when coalesce(versions.currency, '{{ var("reporting_currency") }}') = '{{ var("reporting_currency") }}' then versions.arr
+            else cast(versions.arr * constant_rates.rate as decimal(18, 4))
         end as value
-    from known_spans
-    left join constant_rates on known_spans.currency = constant_rates.from_currency
-    where known_spans._operation = 'upsert' and (known_spans.end_date is null or known_spans.end_date > known_spans.start_date)
+    from versions
+    left join constant_rates on versions.currency = constant_rates.from_currency
+    where versions._operation = 'upsert' and (versions.end_date is null or versions.end_date > versions.start_date)
 ),
 
 product_revenue as (

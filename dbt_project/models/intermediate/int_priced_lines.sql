@@ -71,7 +71,6 @@ sold as (
         banded.segment,
         banded.region,
         banded.owner_id,
-        banded.owner_name,
         banded.size_band,
         coalesce(lines.currency, banded.currency_source) as currency,
         cast(lines.quantity * coalesce(lines.list_unit_price, products.list_price_source) as decimal(18, 4)) as list_source,
@@ -121,10 +120,9 @@ billed as (
         invoices.invoice_id as unit_id,
         invoice_deals.opportunity_id,
         invoice_lines.product_id,
-        coalesce(banded.segment, accounts.segment) as segment,
-        coalesce(banded.region, accounts.region) as region,
+        case when banded.opportunity_id is null then accounts.segment else banded.segment end as segment,
+        case when banded.opportunity_id is null then accounts.region else banded.region end as region,
         banded.owner_id,
-        banded.owner_name,
         banded.size_band,
         invoices.currency,
         cast(invoice_lines.quantity * coalesce(invoice_lines.list_unit_price, products.list_price_source) as decimal(18, 4)) as list_source,
@@ -175,17 +173,14 @@ final as (
         rated.unit_id,
         rated.opportunity_id,
         rated.product_id,
-        products.name as product_name,
         rated.segment,
         rated.region,
         rated.owner_id,
-        rated.owner_name,
         rated.size_band,
         cast(rated.list_source * rated.rate as decimal(18, 4)) as list_amount,
         cast(rated.net_source * rated.rate as decimal(18, 4)) as net_amount,
         rated.day
     from rated
-    left join products on rated.product_id = products.product_id
 )
 
 select * from final

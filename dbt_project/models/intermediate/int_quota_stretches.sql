@@ -32,7 +32,7 @@ versions as (
         quotas.user_id,
         quotas.period_start,
         quotas.period_end,
-        quotas.amount * {{ plan_rate('quotas.currency') }} as amount,
+        cast(quotas.amount as decimal(19, 4)) * cast({{ plan_rate('quotas.currency') }} as decimal(16, 10)) as amount,
         case
             when row_number() over in_order = 1 then quotas.period_start
             else greatest(quotas.effective_from, quotas.period_start)
@@ -83,10 +83,17 @@ service as (
 counted as (
     select
         service.*,
-        {{ day_count('valid_from', 'valid_to') }} as days,
-        {{ day_count('period_start', 'period_end') }} + 1 as period_days
+        cast({{ day_count('valid_from', 'valid_to') }} as decimal(5, 0)) as days,
+        cast({{ day_count('period_start', 'period_end') }} + 1 as decimal(5, 0)) as period_days
     from service
     where valid_from < valid_to
+),
+
+carried as (
+    select
+        counted.*,
+        {{ to_exact_amount('(amount * days)', 'period_days') }} as quota_before_relief
+    from counted
 ),
 
 final as (
@@ -94,14 +101,12 @@ final as (
         user_id,
         period_start,
         period_end,
-        cast(floor(cast(amount as double) * days / period_days * 10000 + 0.5) / 10000 as decimal(18, 4)) as quota_before_relief,
-        cast(
-            floor(cast(amount as double) * days / period_days * quota_share * 10000 + 0.5) / 10000 as decimal(18, 4)
-        ) as quota_amount,
+        quota_before_relief,
+        {{ to_exact_amount('(quota_before_relief * cast(quota_share as decimal(19, 9)))') }} as quota_amount,
         greatest({{ day_count('greatest(valid_from, coalesce(hired_on, valid_from))', 'valid_to') }}, 0) as quota_days,
         valid_from,
         valid_to
-    from counted
+    from carried
 )
 
 select * from final

@@ -1,9 +1,8 @@
 {{ config(materialized='table') }}
-{%- set ramped_months = policy_constant('ramped_months', 'people_policy') | float | int %}
 {%- set norm_months = policy_constant('ramp_norm_months', 'people_policy') | float | int %}
 -- docs/ramp.md is the rule.
-with reps as (
-    select * from {{ ref('reps') }}
+with jobs as (
+    select * from {{ ref('int_rep_jobs') }}
 ),
 
 facts as (
@@ -17,19 +16,6 @@ credits as (
 
 calendar as (
     select * from {{ ref('calendar') }}
-),
-
--- Before the first job that is known a person had that job.
-jobs as (
-    select
-        reps.*,
-        row_number() over (partition by rep_id order by valid_from) as job_number,
-        role in ('account_executive', 'account_manager', 'development_rep') as is_selling,
-        case
-            when row_number() over (partition by rep_id order by valid_from) = 1 then least(valid_from, coalesce(hired_on, valid_from))
-            else valid_from
-        end as since_on
-    from reps
 ),
 
 first_jobs as (
@@ -123,20 +109,7 @@ booked as (
 ),
 
 selling_months as (
-    select
-        jobs.rep_id,
-        jobs.role,
-        coalesce(jobs.segment, '') as segment,
-        months.month_number,
-        months.month_end,
-        {{ add_months('jobs.hired_on', ramped_months) }} <= months.norm_start as is_ramped
-    from jobs
-    inner join months
-        on months.month_end >= jobs.since_on
-        and (jobs.valid_to is null or months.month_end < jobs.valid_to)
-        and months.month_end >= jobs.hired_on
-        and (jobs.terminated_on is null or months.month_end <= jobs.terminated_on)
-    where jobs.role in ('account_executive', 'account_manager')
+    {{ selling_periods('month', 'norm_start') }}
 ),
 
 trailing_months as (

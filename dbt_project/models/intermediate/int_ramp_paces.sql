@@ -1,5 +1,4 @@
 {{ config(materialized='table') }}
-{%- set ramped_months = policy_constant('ramped_months', 'people_policy') | float | int %}
 -- docs/ramp.md is the rule.
 with milestones as (
     select * from {{ ref('int_ramp_milestones') }}
@@ -10,8 +9,8 @@ facts as (
     select * from {{ ref('int_ramp_facts') }}
 ),
 
-reps as (
-    select * from {{ ref('reps') }}
+jobs as (
+    select * from {{ ref('int_rep_jobs') }}
 ),
 
 calendar as (
@@ -45,17 +44,6 @@ sellers as (
     inner join measures on milestones.kind = measures.kind
 ),
 
--- Before the first job that is known a person had that job.
-jobs as (
-    select
-        reps.*,
-        case
-            when row_number() over (partition by rep_id order by valid_from) = 1 then least(valid_from, coalesce(hired_on, valid_from))
-            else valid_from
-        end as since_on
-    from reps
-),
-
 complete_weeks as (
     select distinct
         week_start,
@@ -84,21 +72,7 @@ counted as (
 ),
 
 selling_weeks as (
-    select
-        jobs.rep_id,
-        jobs.role,
-        coalesce(jobs.segment, '') as segment,
-        weeks.week_number,
-        weeks.week_start,
-        weeks.week_end,
-        {{ add_months('jobs.hired_on', ramped_months) }} <= weeks.week_start as is_ramped
-    from jobs
-    inner join weeks
-        on weeks.week_end >= jobs.since_on
-        and (jobs.valid_to is null or weeks.week_end < jobs.valid_to)
-        and weeks.week_end >= jobs.hired_on
-        and (jobs.terminated_on is null or weeks.week_end <= jobs.terminated_on)
-    where jobs.role in ('account_executive', 'account_manager')
+    {{ selling_periods('week', 'week_start') }}
 ),
 
 -- What one ramped peer does in a week.

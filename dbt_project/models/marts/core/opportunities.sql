@@ -63,6 +63,25 @@ states as (
     where valid_to is null
 ),
 
+-- When it came to the stage it is in.
+stage_turns as (
+    select
+        opportunity_id,
+        valid_from
+    from history
+    qualify
+        row_number() over (partition by opportunity_id order by valid_from) = 1
+        or stage is distinct from lag(stage) over (partition by opportunity_id order by valid_from)
+),
+
+stage_starts as (
+    select
+        opportunity_id,
+        cast(max(valid_from) as date) as stage_since
+    from stage_turns
+    group by opportunity_id
+),
+
 -- Its first stage is closed: a booking, and in no cycle.
 created_closed as (
     select opportunity_id from history
@@ -82,28 +101,44 @@ current_states as (
         known.loss_reason,
         known.competitor,
         known.product_id,
-        known._is_deleted,
         known.stage as row_stage,
+        states.opportunity_id is not null as has_history,
+        case when states.opportunity_id is null then known._is_deleted else states.is_deleted end as is_deleted,
+        coalesce(cast(known.closed_at as date), known.close_date) as row_closed_on,
         case when states.opportunity_id is null then known.stage else states.stage end as stage,
         case when states.opportunity_id is null then known.forecast_category else states.forecast_category end as forecast_category,
         case when states.opportunity_id is null then known.amount else states.amount end as amount,
         case when states.opportunity_id is null then known.currency else states.currency end as currency,
         case when states.opportunity_id is null then known.owner_id else states.owner_id end as owner_id,
         case when states.opportunity_id is null then known.close_date else states.close_date end as close_date,
-        cast(states.valid_from as date) as state_since
+        stage_starts.stage_since
     from known
     left join states on known.opportunity_id = states.opportunity_id
+    left join stage_starts on known.opportunity_id = stage_starts.opportunity_id
 ),
 
+-- The row says on what day it closed; where it tells of a later closing, or of none, it closed when it came to its stage. One whose
+-- close date was still to come then was not closed yet, whatever its stage.
 staged as (
     select
         current_states.*,
+        coalesce(stages.is_open, true) as stage_is_open,
         stages.is_won as stage_is_won,
         stages.is_lost as stage_is_lost,
         stages.is_no_decision as stage_is_no_decision,
         cast(current_states.created_at as date) as created_on,
         case
-            when not stages.is_open then coalesce(cast(current_states.closed_at as date), current_states.close_date, state_since)
+            when not stages.is_open and not row_stages.is_open and current_states.row_closed_on <= {{ as_of_date() }}
+                then current_states.row_closed_on
+            when
+                not stages.is_open and current_states.has_history and not coalesce(
+                    not row_stages.is_open
+                    and current_states.row_closed_on > {{ as_of_date() }}
+                    and current_states.close_date > {{ as_of_date() }},
+                    false
+                )
+                then current_states.stage_since
+            when not stages.is_open then current_states.row_closed_on
         end as stated_closed_on,
         coalesce(not row_stages.is_open, false) as row_is_closed
     from current_states
@@ -115,7 +150,7 @@ staged as (
 masked as (
     select
         staged.*,
-        row_is_closed and (stated_closed_on is null or stated_closed_on > {{ as_of_date() }}) as is_closed_later,
+        row_is_closed and (stated_closed_on is null or coalesce(row_closed_on > {{ as_of_date() }}, false)) as is_closed_later,
         case when stated_closed_on <= {{ as_of_date() }} then stated_closed_on end as closed_on,
         coalesce(
             case when stated_closed_on <= {{ as_of_date() }} then stated_closed_on end,
@@ -128,6 +163,7 @@ masked as (
 rated as (
     select
         masked.*,
+        not masked.is_closed_later or (masked.has_history and masked.stage_is_open = (masked.closed_on is null)) as is_stage_told,
         {{ plan_rate('masked.currency') }} as rate
     from masked
     left join rates
@@ -140,6 +176,7 @@ rated as (
 priced_lines as (
     select
         lines.opportunity_id,
+        lines.currency,
         lines.quantity * coalesce(lines.list_unit_price, products.list_price_source) as list_amount,
         lines.quantity * lines.net_unit_price as net_amount
     from lines
@@ -149,10 +186,60 @@ priced_lines as (
 line_totals as (
     select
         opportunity_id,
-        sum(list_amount) as list_amount,
         sum(case when net_amount is not null then list_amount end) as list_of_priced,
         sum(case when list_amount is not null then net_amount end) as net_of_priced
     from priced_lines
+    group by opportunity_id
+),
+
+-- Without lines a deal is listed at its product.
+listed as (
+    select
+        opportunity_id,
+        currency,
+        list_amount
+    from priced_lines
+    where list_amount is not null
+    union all
+    select
+        rated.opportunity_id,
+        products.currency_source as currency,
+        products.list_price_source as list_amount
+    from rated
+    inner join products on rated.product_id = products.product_id
+    left join line_totals on rated.opportunity_id = line_totals.opportunity_id
+    where line_totals.opportunity_id is null and products.list_price_source is not null
+),
+
+-- What names no currency is in the deal's.
+listed_by_currency as (
+    select
+        rated.opportunity_id,
+        rated.rate_date,
+        coalesce(listed.currency, rated.currency) as currency,
+        sum(listed.list_amount) as list_amount
+    from rated
+    inner join listed on rated.opportunity_id = listed.opportunity_id
+    group by rated.opportunity_id, rated.rate_date, coalesce(listed.currency, rated.currency)
+),
+
+converted as (
+    select
+        listed.opportunity_id,
+        cast(listed.list_amount * {{ plan_rate('listed.currency') }} as decimal(18, 4)) as list_amount
+    from listed_by_currency as listed
+    left join rates
+        on listed.currency = rates.from_currency
+        and listed.rate_date >= rates.valid_from
+        and listed.rate_date < rates.valid_to
+),
+
+-- A part without a rate leaves the whole unknown.
+list_totals as (
+    select
+        opportunity_id,
+        case when count(*) = count(list_amount) then sum(list_amount) end as list_amount
+    from converted
     group by opportunity_id
 ),
 
@@ -236,14 +323,14 @@ final as (
         rated.product_id,
         products.name as product_name,
         rated.lead_source,
-        case when not rated.is_closed_later then rated.stage end as stage,
-        case when not rated.is_closed_later then rated.forecast_category end as forecast_category,
+        case when rated.is_stage_told then rated.stage end as stage,
+        case when rated.is_stage_told then rated.forecast_category end as forecast_category,
         case when not rated.is_closed_later then rated.loss_reason end as loss_reason,
         rated.competitor,
         rated.currency as currency_source,
         cast(rated.amount * rated.rate as decimal(18, 4)) as amount,
         rated.amount as amount_source,
-        cast(coalesce(line_totals.list_amount, products.list_price_source) * rated.rate as decimal(18, 4)) as list_amount,
+        cast(list_totals.list_amount as decimal(18, 4)) as list_amount,
         case when not rated.is_closed_later then rated.probability end as probability,
         1 - cast(line_totals.net_of_priced as double) / nullif(cast(line_totals.list_of_priced as double), 0) as discount_share,
         cast(
@@ -278,7 +365,7 @@ final as (
         rated.closed_on is not null and stage_is_won as is_won,
         rated.closed_on is not null and stage_is_lost as is_lost,
         rated.closed_on is not null and stage_is_no_decision as is_no_decision,
-        rated._is_deleted as is_deleted,
+        rated.is_deleted,
         rated.created_on,
         rated.close_date,
         rated.closed_on,
@@ -290,6 +377,7 @@ final as (
     left join accounts on rated.account_id = accounts.account_id
     left join products on rated.product_id = products.product_id
     left join line_totals on rated.opportunity_id = line_totals.opportunity_id
+    left join list_totals on rated.opportunity_id = list_totals.opportunity_id
     left join created_closed on rated.opportunity_id = created_closed.opportunity_id
     left join push_totals on rated.opportunity_id = push_totals.opportunity_id
     left join change_totals on rated.opportunity_id = change_totals.opportunity_id

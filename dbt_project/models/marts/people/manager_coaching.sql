@@ -1,4 +1,4 @@
-{%- set z = 1.6448536269514722 %}
+{%- set z = z90() %}
 with calendar as (
     select * from {{ ref('calendar') }}
 ),

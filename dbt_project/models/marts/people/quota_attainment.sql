@@ -62,6 +62,12 @@ quotas as (
     group by user_id, period_start, period_end
 ),
 
+-- Without a day on which somebody was there to whom it applied, it is no quota.
+asked as (
+    select * from quotas
+    where quota_days > 0
+),
+
 -- A period's quota is its own row, or else the rows within it.
 matched_quotas as (
     select
@@ -79,7 +85,7 @@ matched_quotas as (
         ) as has_own,
         case when quotas.period_start = periods.period_start and quotas.period_end = periods.period_end then 1 else 0 end as is_own
     from periods
-    inner join quotas on quotas.period_start >= periods.period_start and quotas.period_end <= periods.period_end
+    inner join asked as quotas on quotas.period_start >= periods.period_start and quotas.period_end <= periods.period_end
 ),
 
 period_quotas as (
@@ -128,7 +134,7 @@ cells as (
     select
         sellers.user_id,
         periods.*,
-        reps.name,
+        people.name,
         reps.role,
         reps.manager_id,
         reps.manager_name,
@@ -266,7 +272,15 @@ rows_to_add as (
         case when attainment is not null and not is_leading then quota_days end as quota_days,
         case when has_quota and not is_leading then days_there end as days_with_quota,
         case when attainment is not null and not is_leading then days_there end as days_told,
-        case when is_judged then attainment end as judged_attainment
+        case when is_judged then attainment end as judged_attainment,
+        -- Added as decimals, as everything below.
+        cast(
+            sum(case when is_judged then cast(attainment as decimal(38, 12)) end) over (
+                partition by scope_type, scope_id, period_type, period_start
+            ) as double
+        ) / nullif(
+            count(case when is_judged then attainment end) over (partition by scope_type, scope_id, period_type, period_start), 0
+        ) as mean
     from scoped
     union all
     select
@@ -285,7 +299,8 @@ rows_to_add as (
         null as quota_days,
         null as days_with_quota,
         null as days_told,
-        null as judged_attainment
+        null as judged_attainment,
+        null as mean
     from company
 ),
 
@@ -309,8 +324,8 @@ totals as (
         coalesce(sum(days_told), 0) as days_told,
         count(judged_attainment) as n,
         count(case when judged_attainment >= 1 then 1 end) as at_quota_count,
-        cast(sum(cast(judged_attainment as decimal(38, 8))) as double) / nullif(count(judged_attainment), 0) as mean,
-        {{ sum_of_products('judged_attainment', 'judged_attainment') }} as sum_of_squares
+        max(mean) as mean,
+        {{ sum_of_squares('(judged_attainment - mean)') }} as squares
     from rows_to_add
     group by scope_type, scope_id, scope_name, period_type, period_start, period_end, is_complete
 ),
@@ -328,7 +343,7 @@ judged as (
             when not is_complete then 'period is running'
             when n < {{ people_policy('attainment_minimum_sellers') }} then 'not enough sellers'
         end as roll_up_reason,
-        sqrt(greatest(sum_of_squares - n * mean * mean, 0) / nullif(n - 1, 0) / nullif(n, 0)) as standard_error,
+        sqrt(squares / nullif(n - 1, 0) / nullif(n, 0)) as standard_error,
         cast(at_quota_count as double) / nullif(n, 0) as share
     from totals
 ),

@@ -108,8 +108,8 @@ totals as (
         count(case when approval_status not in ('unknown', 'own_authority') and has_concession then 1 end) as concession_count,
         count(is_approved_before_quote) as before_quote_n,
         count(case when is_approved_before_quote then 1 end) as approved_before_quote_count,
-        count(case when discount_share > reason_from_share then 1 end) as reason_n,
-        count(case when discount_share > reason_from_share and has_reason then 1 end) as reason_count
+        count(case when {{ exceeds('discount_share', 'reason_from_share') }} then 1 end) as reason_n,
+        count(case when {{ exceeds('discount_share', 'reason_from_share') }} and has_reason then 1 end) as reason_count
     from compared
     group by scope_type, scope_id
 ),
@@ -250,7 +250,7 @@ with_width as (
         case
             when has_excess then {{ students_t('(like_n - 1)') }} * sqrt(variance / like_n + like_error)
         end as excess_width,
-        case when has_spread then exp({{ 1.6448536269514722 }} / sqrt(2 * (like_n - 1))) end as dispersion_factor,
+        case when has_spread then exp({{ z90() }} / sqrt(2 * (like_n - 1))) end as dispersion_factor,
         case
             when has_lift and late_error + other_error = 0 then 0
             when has_lift then {{ students_t('lift_degrees') }} * sqrt(late_error + other_error)

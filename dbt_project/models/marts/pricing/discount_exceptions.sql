@@ -46,8 +46,8 @@ tested as (
         is_offered and approval_status = 'approved_late' as breaks_approved_late,
         is_offered and approval_status = 'approved' and not coalesce(is_approved_before_quote, true) as breaks_approved_after_quote,
         coalesce(discount_share - expected_discount > outlier_share, false) as breaks_unlike_others,
-        discount_share > concession_from_share and not coalesce(has_concession, true) as breaks_nothing_in_return,
-        discount_share > reason_from_share and not has_reason as breaks_no_reason
+        {{ exceeds('discount_share', 'concession_from_share') }} and not coalesce(has_concession, true) as breaks_nothing_in_return,
+        {{ exceeds('discount_share', 'reason_from_share') }} and not has_reason as breaks_no_reason
     from compared
 ),
 

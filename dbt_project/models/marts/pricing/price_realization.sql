@@ -1,6 +1,5 @@
 {%- set dimensions = {
-    'company': ("'company'", "'Company'"), 'product': ('product_id', 'product_name'), 'segment': ('segment', 'segment'),
-    'region': ('region', 'region'), 'seller': ('owner_id', 'owner_name'), 'size_band': ('size_band', 'size_band'),
+    'company': "'company'", 'product': 'product_id', 'segment': 'segment', 'region': 'region', 'seller': 'owner_id', 'size_band': 'size_band',
 } %}
 with lines as (
     select * from {{ ref('int_priced_lines') }}
@@ -31,11 +30,10 @@ bases as (
 ),
 
 placed as (
-    {%- for dimension, (member, name) in dimensions.items() %}
+    {%- for dimension, member in dimensions.items() %}
     select
         '{{ dimension }}' as dimension,
         coalesce({{ member }}, 'unknown') as member,
-        coalesce({{ name }}, {{ member }}, 'unknown') as member_name,
         lines.*
     from lines
     {{ 'union all' if not loop.last }}
@@ -77,7 +75,6 @@ units as (
         basis,
         dimension,
         member,
-        max(member_name) as member_name,
         period_type,
         period_start,
         max(period_end) as period_end,
@@ -94,7 +91,6 @@ summed as (
         basis,
         dimension,
         member,
-        max(member_name) as member_name,
         period_type,
         period_start,
         max(period_end) as period_end,
@@ -131,7 +127,6 @@ without_a_line as (
         bases.basis,
         members.dimension,
         members.member,
-        members.member_name,
         coalesce(spans.first_day, {{ as_of_date() }}) as period_start,
         coalesce(spans.last_day, {{ as_of_date() }}) as period_end
     from members
@@ -150,7 +145,6 @@ complete as (
         basis,
         dimension,
         member,
-        member_name,
         period_type,
         line_count,
         n,
@@ -168,7 +162,6 @@ complete as (
         basis,
         dimension,
         member,
-        member_name,
         'all' as period_type,
         0 as line_count,
         0 as n,
@@ -186,6 +179,7 @@ complete as (
 with_range as (
     select
         complete.*,
+        coalesce(members.member_name, complete.member) as member_name,
         case
             when n >= {{ pricing_policy('realization_minimum_deals') }} and n > 1 and list_amount > 0
                 then {{ students_t('(n - 1)') }} * sqrt(
@@ -195,6 +189,7 @@ with_range as (
                 ) / cast(list_amount as double)
         end as half_width
     from complete
+    left join members on complete.dimension = members.dimension and complete.member = members.member
 ),
 
 final as (
