@@ -487,7 +487,7 @@ def main(release: Path, folder: Path) -> None:
     with duckdb.connect(str(release), read_only=True) as connection:
         for name, draw in PICTURES.items():
             chart = draw(lambda sql: connection.execute(sql).df()).configure(
-                background="white", font="Helvetica, Arial, sans-serif"
+                background="white", font="Liberation Sans, Arial, Helvetica, sans-serif"
             )
             chart.configure_view(stroke=None).save(folder / f"{name}.svg")
 
