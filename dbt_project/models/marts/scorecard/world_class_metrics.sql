@@ -16,23 +16,19 @@ sales_growth as (
     where dimension = 'company' and period_type = 'quarter'
 ),
 
--- A company whose recurring revenue is told by subscriptions and by invoices has two rows: the first counts.
 revenue_retention as (
     select * from {{ ref('revenue_retention') }}
     where dimension = 'company'
-    qualify row_number() over (partition by month_end order by basis desc) = 1
 ),
 
 account_growth as (
     select * from {{ ref('account_growth') }}
     where dimension in ('company', 'key')
-    qualify row_number() over (partition by dimension, member, month_end order by basis desc) = 1
 ),
 
 arr_bridges as (
     select * from {{ ref('arr_bridges') }}
     where dimension = 'company'
-    qualify row_number() over (partition by movement, month_end order by basis desc) = 1
 ),
 
 errors as (
