@@ -7,8 +7,9 @@ from datetime import date
 from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Literal
+from urllib.parse import unquote, urlsplit
 
-from pydantic import Field, ValidationError, field_validator
+from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from orchestration.errors import UsageError
@@ -24,6 +25,7 @@ TELEMETRY_OFF = {
     "DBT_SEND_ANONYMOUS_USAGE_STATS": "false",
     "DAGSTER_TELEMETRY_ENABLED": "false",
     "GX_ANALYTICS_ENABLED": "false",
+    "RUNTIME__DLTHUB_TELEMETRY": "false",
 }
 
 
@@ -40,8 +42,22 @@ class Settings(BaseSettings):
     target: Literal["duckdb", "spark"] = Field(default="duckdb", description="Where the SQL runs")
     keep_releases: int = Field(default=7, ge=2, description="How many releases stay on disk")
     spark_master: str = Field(default="local[2]", description="Spark master for the target spark")
+    salesforce_url: str | None = Field(
+        default=None, description="The organisation's own address, https://….my.salesforce.com"
+    )
+    salesforce_client_id: str | None = Field(default=None, description="Consumer key of the external client app")
+    salesforce_client_secret: SecretStr | None = Field(default=None, description="Its consumer secret")
+    hubspot_url: str = Field(default="https://api.hubapi.com", description="Where HubSpot's API is")
+    hubspot_token: SecretStr | None = Field(default=None, description="Access token of the private app")
+    sql_url: SecretStr | None = Field(
+        default=None, description="Address of the finance database, with user and password"
+    )
+    sql_tables: Path | None = Field(default=None, description="YAML file: which table or query delivers each entity")
+    sync_overlap_minutes: int = Field(
+        default=10, ge=0, description="How far a connector looks back before its last cursor"
+    )
 
-    @field_validator("home", "extract_dir")
+    @field_validator("home", "extract_dir", "sql_tables")
     @classmethod
     def _absolute(cls, value: Path | None) -> Path | None:
         return value.expanduser().resolve() if value else None
@@ -69,6 +85,11 @@ class Settings(BaseSettings):
     def incoming(self) -> Path:
         """Batches that have landed and wait for the landing gate."""
         return self.home / "incoming"
+
+    @cached_property
+    def inbox(self) -> Path:
+        """What connectors have pulled and is not accepted yet, `<source>/`."""
+        return self.home / "inbox"
 
     @cached_property
     def quarantine(self) -> Path:
@@ -135,6 +156,15 @@ class Settings(BaseSettings):
     @cached_property
     def run_lock(self) -> Path:
         return self.home / "run.lock"
+
+    def secrets(self) -> list[str]:
+        """Every secret that is set, longest first, to take them out of what libraries say."""
+        values = [getattr(self, name) for name in type(self).model_fields]
+        told = [value.get_secret_value() for value in values if isinstance(value, SecretStr)]
+        # Of an address, the password alone is a secret too, as it is written and as it is meant.
+        passwords = [urlsplit(text).password for text in told if "://" in text]
+        told += [form for word in passwords if word for form in (word, unquote(word))]
+        return sorted({text for text in told if text}, key=len, reverse=True)
 
     def environment(self) -> dict[str, str]:
         """The variables dbt and the Dagster processes see."""

@@ -6,6 +6,7 @@ files in the same form.
 
 from __future__ import annotations
 
+import csv
 import hashlib
 from dataclasses import dataclass, field
 from functools import cache
@@ -51,19 +52,31 @@ the landing gate checks by and the demo writes by.
 
 @dataclass(frozen=True)
 class Column:
-    """One contracted column: its type, and what a value must be beyond that."""
+    """One contracted column: its type, and what a value must be beyond that.
+
+    Attributes:
+        is_mapped: the system has no standard field for it; seeds/source_fields.csv says which field fills it.
+    """
 
     name: str
     data_type: DataType
     is_key: bool = False
     is_required: bool = False
+    is_mapped: bool = False
     one_of: tuple[str, ...] = ()
     policy: str | None = None
 
 
 @dataclass(frozen=True)
 class Table:
-    """One file of a source."""
+    """One file of a source.
+
+    Attributes:
+        cursor: the field by which a connector asks for changes; without one it reads the table whole.
+        deleted_by: the column that says a row is deleted; such a row lands as a deletion.
+        fields: columns filled from fields of another name, and fields chosen beyond the contract, as
+            seeds/source_fields.csv has them: field to column, `x_<field>` for a chosen one.
+    """
 
     name: str
     file: str
@@ -71,6 +84,9 @@ class Table:
     is_required: bool
     event_time: str | None
     columns: tuple[Column, ...]
+    cursor: str | None = None
+    deleted_by: str | None = None
+    fields: dict[str, str] = field(default_factory=dict, hash=False)
 
     @property
     def keys(self) -> tuple[str, ...]:
@@ -87,11 +103,13 @@ class Source:
     Attributes:
         dated_by: (table, column) whose newest value dates an export that carries no date of its own; None means such
             an export is dated by the clock.
+        connector: the system it can be read from over the network; None means files only.
     """
 
     name: str
     tables: tuple[Table, ...]
     dated_by: tuple[str, str] | None = None
+    connector: str | None = None
     fingerprint: str = field(default="", repr=False)
 
     def table(self, name: str) -> Table:
@@ -108,15 +126,20 @@ def load_source(name: str) -> Source:
     path = STAGING / name / f"_{name}__sources.yml"
     text = path.read_text(encoding="utf-8")
     declared: dict[str, Any] = yaml.safe_load(text)["sources"][0]
-    dated_by = declared.get("config", {}).get("meta", {}).get("extracted_at")
-    tables = tuple(_table(entry) for entry in declared["tables"])
+    meta = declared.get("config", {}).get("meta", {})
+    dated_by = meta.get("extracted_at")
+    fields = _source_fields(name)
+    tables = tuple(_table(entry, fields.get(entry["name"], {})) for entry in declared["tables"])
     digest = hashlib.sha256(text.encode())
+    if fields:
+        digest.update(repr(fields).encode())
     for seed in sorted({column.policy for table in tables for column in table.columns if column.policy} | {"aliases"}):
         digest.update((SEEDS / f"{seed}.csv").read_bytes())
     return Source(
         name=declared["name"],
         tables=tables,
         dated_by=(dated_by["table"], dated_by["column"]) if dated_by else None,
+        connector=meta.get("connector"),
         fingerprint=digest.hexdigest()[:16],
     )
 
@@ -154,7 +177,17 @@ def describe_contract() -> str:
     return "\n".join(lines)
 
 
-def _table(entry: dict[str, Any]) -> Table:
+def _source_fields(source: str) -> dict[str, dict[str, str]]:
+    """Per table, the fields seeds/source_fields.csv names for a source, and the column each becomes."""
+    chosen: dict[str, dict[str, str]] = {}
+    with (SEEDS / "source_fields.csv").open(encoding="utf-8", newline="") as file:
+        for row in csv.DictReader(file):
+            if row["source"] == source:
+                chosen.setdefault(row["table_name"], {})[row["field"]] = row["column_name"] or f"x_{row['field']}"
+    return chosen
+
+
+def _table(entry: dict[str, Any], fields: dict[str, str] | None = None) -> Table:
     meta = entry["config"]["meta"]
     return Table(
         name=entry["name"],
@@ -163,6 +196,9 @@ def _table(entry: dict[str, Any]) -> Table:
         is_required=meta.get("required", False),
         event_time=meta.get("event_time"),
         columns=tuple(_column(column) for column in entry["columns"]),
+        cursor=meta.get("cursor"),
+        deleted_by=meta.get("deleted_by"),
+        fields=fields or {},
     )
 
 
@@ -173,6 +209,7 @@ def _column(entry: dict[str, Any]) -> Column:
         data_type=entry["data_type"],
         is_key=meta.get("is") == "key",
         is_required=meta.get("is") == "required",
+        is_mapped=meta.get("mapped", False),
         one_of=tuple(meta.get("one_of", ())),
         policy=meta.get("policy"),
     )

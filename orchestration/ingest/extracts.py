@@ -1,4 +1,4 @@
-"""Where a source's extract is: the directory that is set, or the demo company."""
+"""Where a source's extract is: what its connector pulled, the directory that is set, or the demo company."""
 
 from __future__ import annotations
 
@@ -6,17 +6,26 @@ import hashlib
 from pathlib import Path
 
 from orchestration.errors import UsageError
+from orchestration.ingest.contract import load_source
+from orchestration.ingest.syncing import NEEDED, is_configured, sync
 from orchestration.settings import Settings
 
 
 def extract_directory(settings: Settings, source: str) -> Path:
-    """The extract directory of a source; the demo company is written first when none is set.
+    """The extract directory of a source; a connector fills it first, or the demo company when nothing is set.
 
     Raises:
-        UsageError: a source other than `extract` without a directory.
+        UsageError: a source other than `extract` without a directory, or a connector without its settings.
+        SourceError: the system a connector reads failed.
     """
+    declared = load_source(source)
+    if is_configured(settings, declared):
+        return sync(settings, source)
     if settings.extract_dir:
         return settings.extract_dir
+    if declared.connector:
+        needed = ", ".join(f"SIGHTLINE_{name.upper()}" for name in NEEDED[declared.connector])
+        raise UsageError(f"The source {source} needs {needed}, or the directory of its own export: --extract DIR.")
     if source != "extract":
         raise UsageError(f"The source {source} needs its directory: give --extract DIR or set SIGHTLINE_EXTRACT_DIR.")
     if not (settings.demo_extract / "extract.json").exists():

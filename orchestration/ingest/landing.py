@@ -53,7 +53,11 @@ class TableCounts:
 
 @dataclass(frozen=True)
 class Batch:
-    """One load of one source, as written to its `batch.json`."""
+    """One load of one source, as written to its `batch.json`.
+
+    Attributes:
+        state: where a connector goes on from; accepted together with the rows it speaks of.
+    """
 
     source: str
     batch_id: str
@@ -63,6 +67,7 @@ class Batch:
     rules: str
     tables: list[TableCounts] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    state: dict[str, Any] = field(default_factory=dict)
 
     @property
     def extracted_on(self) -> str:
@@ -139,7 +144,7 @@ def land(settings: Settings, source_name: str, directory: Path) -> Batch | None:
 
     connection = duckdb.connect()
     connection.execute("set TimeZone = 'UTC'; set preserve_insertion_order = true")
-    landing = _Landing(settings, source, connection, directory, header.get("mode", "full"), history)
+    landing = _Landing(settings, source, connection, directory, header, history)
     for table in missing:
         names = " or ".join(f"{table.file}{suffix}" for suffix in SUFFIXES)
         landing.findings.append(
@@ -161,6 +166,8 @@ def accept(settings: Settings, source_name: str) -> Batch | None:
     for folder in _waiting(settings, source_name):
         batch = read_batch(folder)
         os.replace(folder, settings.raw / source_name / batch.batch_id)
+        # What a connector brought is in the raw zone now.
+        shutil.rmtree(settings.inbox / source_name, ignore_errors=True)
         return batch
     return None
 
@@ -193,20 +200,25 @@ class _Landing:
         source: Source,
         connection: duckdb.DuckDBPyConnection,
         directory: Path,
-        mode: Literal["full", "changes"],
+        header: dict[str, Any],
         history: list[Batch],
     ) -> None:
         self.settings, self.source, self.connection = settings, source, connection
-        self.directory, self.mode, self.history = directory, mode, history
+        self.directory, self.history = directory, history
+        self.mode: Literal["full", "changes"] = header.get("mode", "full")
+        self.whole = set(header.get("whole", [])) if self.mode == "changes" else {t.name for t in source.tables}
+        self.state = header.get("state", {})
+        self.is_pulled = "state" in header
         self.findings: list[Finding] = []
         self.notes = [f"{name} is no file of this source and was not read" for name in _strangers(source, directory)]
+        self.notes += header.get("notes", [])
         self.readings: dict[str, Reading] = {}
         self.counts: dict[str, dict[str, int]] = {}
         self.known_at: dict[str, str] = {}
 
     def read(self, table: Table, path: Path) -> None:
         """Reads and judges one file; its new rows end in the temporary table `new_<table>`."""
-        label = path.relative_to(self.directory).as_posix()
+        label = f"{self.source.name} {table.file}" if self.is_pulled else path.relative_to(self.directory).as_posix()
         reading = read(self.connection, table, path, label)
         self.findings += reading.refused
         if reading.refused:
@@ -288,13 +300,18 @@ class _Landing:
             return []
         lines = lines_of(path, reading.unreadable) if path.suffix == ".csv" else []
 
-        def line(number: int) -> int:
+        def line(number: int) -> int | None:
+            if self.is_pulled:  # A row of a system is found by its key, not by a line.
+                return None
             return lines[number - 1] if lines else number
+
+        def place(text: str) -> str:
+            return " ".join([label, *(str(json.loads(text)[key]) for key in table.keys)]) if self.is_pulled else label
 
         findings = [
             Finding(
                 table.name,
-                label,
+                place(text),
                 line(number),
                 self.rules[rule].column,
                 value,
@@ -308,11 +325,13 @@ class _Landing:
         findings += [
             Finding(
                 table.name,
-                label,
+                place(text),
                 line(number),
                 table.keys[0],
                 " / ".join(key),
-                f"stands already on line {line(first)} with other values",
+                f"stands already on line {line(first)} with other values"
+                if line(first)
+                else "came twice with other values",
                 "give each row its own key, or keep the one that is right",
                 "quarantine",
                 text,
@@ -337,18 +356,24 @@ class _Landing:
         is_first_load = self.connection.execute("select count(*) = 0 from newest").fetchone()[0]  # type: ignore[index]
         event_time = f'least(try_cast("{table.event_time}" as timestamp), $at)' if table.event_time else EVER_SINCE
         known_at = f"coalesce({event_time}, $at)" if is_first_load else "$at"
+        is_deleted = f"coalesce(lower(\"{table.deleted_by}\") in ('true', '1'), false)" if table.deleted_by else "false"
+        operation = f"case when {is_deleted} then 'delete' else 'upsert' end"
+        # A row that is deleted says nothing new unless it was there.
+        is_new = f"""
+            case
+                when {is_deleted} then coalesce(_known_operation = 'upsert', false)
+                else _known_hash is null or _known_hash != _row_hash or _known_operation = 'delete'
+            end"""
         self.connection.execute(
             f"""
             create or replace temp table "new_{table.name}" as
-            select judged.* exclude (_is_bad, _place, _first_row, _is_settled, _verdict), 'upsert' as _operation
+            select judged.* exclude (_is_bad, _place, _first_row, _is_settled, _verdict), {operation} as _operation
             from judged left join newest {using}
-            where
-                _verdict = 'first'
-                and (_known_hash is null or _known_hash != _row_hash or _known_operation = 'delete')
+            where _verdict = 'first' and {is_new}
             """
         )
         # A row that cannot be read may be the one that looks gone: then nothing is taken for deleted.
-        if self.mode == "full" and table.mode == "current" and not reading.unreadable:
+        if table.name in self.whole and table.mode == "current" and not reading.unreadable:
             self.connection.execute(
                 f"""
                 insert into "new_{table.name}" by name
@@ -363,10 +388,9 @@ class _Landing:
             select
                 (select count(*) from judged),
                 (select count(*) from judged where _verdict in ('bad', 'contradicting')),
-                (select count(*) from "new_{table.name}" where _operation = 'upsert'),
+                (select count(*) from "new_{table.name}" where _row is not null),
                 (select count(*) from judged left join newest {using} where
-                    _verdict = 'doubled'
-                    or (_verdict = 'first' and _known_operation = 'upsert' and _known_hash = _row_hash)),
+                    _verdict = 'doubled' or (_verdict = 'first' and not ({is_new}))),
                 (select count(*) from "new_{table.name}" where _operation = 'delete'),
                 (select count(*) from newest where _known_operation = 'upsert')
             """
@@ -427,6 +451,7 @@ class _Landing:
                 for name, counts in self.counts.items()
             ],
             notes=self.notes,
+            state=self.state,
         )
         self._write_findings(batch)
         (folder / "batch.json").write_text(json.dumps(asdict(batch), indent=2), encoding="utf-8")

@@ -123,6 +123,9 @@ def _land(
 ) -> Reading:
     """Makes `landed` from a relation whose columns are the header's, in the contract's names and order."""
     contracted = [column.name for column in table.columns]
+    # A field the policy maps to a column counts as that column.
+    given = {table.fields.get(name, name): name for name in header}
+    fields, header = given, list(given)
     missing = [
         column.name for column in table.columns if (column.is_key or column.is_required) and column.name not in header
     ]
@@ -136,19 +139,21 @@ def _land(
                 for name in missing
             ]
         )
-    extra = [name for name in header if name not in contracted]
-    landed = {name: f'"{name}"' for name in contracted if name in header} | {f"x_{name}": f'"{name}"' for name in extra}
+    extra = {_extra(name): name for name in header if name not in contracted}
+    landed = {
+        column: f'"{fields[name]}"' for column, name in {**{n: n for n in contracted if n in header}, **extra}.items()
+    }
     select = ", ".join(
         f"nullif(trim(cast({landed[name]} as varchar), ' \t\r\n'), '') as \"{name}\""
         if name in landed
         else f'null::varchar as "{name}"'
-        for name in [*contracted, *(f"x_{name}" for name in extra)]
+        for name in [*contracted, *extra]
     )
     connection.execute(
         f"create or replace temp table landed as select row_number() over () as _row, {select} from {relation}"
     )
     return Reading(
-        columns=(*contracted, *(f"x_{name}" for name in extra)),
+        columns=(*contracted, *extra),
         absent=tuple(name for name in contracted if name not in header),
     )
 
@@ -262,6 +267,11 @@ def _explain_rejects(
         reading.unreadable.append(
             Finding(table.name, refuse.label, line, column, None, reason, what_to_do, "quarantine", row)
         )
+
+
+def _extra(name: str) -> str:
+    """The column a field beyond the contract is kept in."""
+    return name if name.startswith("x_") else f"x_{name}"
 
 
 def _first_line(error: Exception) -> str:

@@ -1,0 +1,286 @@
+"""What a connector brings: all that changed in a system since the last accepted batch, as an extract that lands.
+
+Each table is pulled into a file of its own under `inbox/<source>/`. A pull that is interrupted goes on with the tables
+it had not finished. Where the next one goes on from is part of the batch: it counts when the batch is accepted,
+together with its rows, so a batch that is refused or lost is asked for again.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+from orchestration.errors import SightlineError, SourceError, UsageError
+from orchestration.ingest.contract import Source, Table, load_source
+from orchestration.ingest.landing import accepted_batches
+from orchestration.settings import Settings
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+# What each connector cannot do without.
+NEEDED = {
+    "salesforce": ("salesforce_url", "salesforce_client_id", "salesforce_client_secret"),
+    "hubspot": ("hubspot_token",),
+    "sql": ("sql_url", "sql_tables"),
+}
+
+
+@dataclass(frozen=True)
+class Offer:
+    """What a system lets us read of one table.
+
+    Attributes:
+        fields: every field that can be read, and the system's type of it.
+        problem: why the table cannot be read at all, and what to grant; empty when it can.
+    """
+
+    fields: Mapping[str, str] = field(default_factory=dict)
+    problem: str = ""
+
+
+@dataclass
+class Memory:
+    """What a connector has to remember between two attempts at one pull, for example the job it waits for."""
+
+    path: Path
+    notes: dict[str, Any] = field(default_factory=dict)
+
+    def keep(self, name: str, value: Any) -> None:
+        """Written at once; None forgets."""
+        if value is None:
+            self.notes.pop(name, None)
+        else:
+            self.notes[name] = value
+        _write(self.path, self.notes)
+
+
+class Connector(Protocol):
+    """One system that is read over the network. Whatever fails in it ends as one sentence in a `SourceError`."""
+
+    def offer(self, table: Table) -> Offer:
+        """What can be read of a table now."""
+
+    def pull(
+        self, table: Table, fields: Mapping[str, str], since: str | None, memory: Memory
+    ) -> Iterator[tuple[pa.Table, str | None]]:
+        """Reads a table, in pieces of text columns, each with the newest value of its cursor read so far.
+
+        Args:
+            fields: column of the source's table to field of the system.
+            since: the cursor of the last accepted batch; None reads everything. What it tells apart, minutes or rows,
+                is the connector's; it looks back as far as changes can come late.
+            memory: of this pull, kept over an interruption.
+        """
+
+    def notes(self) -> list[str]:
+        """What a person wants to know of this sync, for example how much of the day's calls is left."""
+
+    def close(self) -> None:
+        """Lets go of connections."""
+
+
+def is_configured(settings: Settings, source: Source) -> bool:
+    """Whether a source is to be read over the network: something of its access is set."""
+    return source.connector is not None and any(getattr(settings, name) for name in NEEDED[source.connector])
+
+
+def connect(settings: Settings, source: Source) -> Connector:
+    """The connector of a source.
+
+    Raises:
+        UsageError: a setting or a package is missing.
+        SourceError: the system does not let us in.
+    """
+    kind = source.connector
+    if kind is None:
+        raise UsageError(f"The source {source.name} is read from files: give --extract DIR.")
+    missing = [f"SIGHTLINE_{name.upper()}" for name in NEEDED[kind] if not getattr(settings, name)]
+    if missing:
+        raise UsageError(f"The source {source.name} needs {', '.join(missing)}; set it in the environment or in .env.")
+    try:
+        if kind == "salesforce":
+            from orchestration.ingest.salesforce import connect_salesforce
+
+            return connect_salesforce(settings)
+        if kind == "hubspot":
+            from orchestration.ingest.hubspot import connect_hubspot
+
+            return connect_hubspot(settings)
+        from orchestration.ingest.databases import connect_database
+
+        return connect_database(settings)
+    except ModuleNotFoundError as error:
+        raise UsageError(
+            f"The source {source.name} needs its extra ({error.name} is not installed): "
+            f"pip install -e '.[{kind}]' -c requirements.lock."
+        ) from None
+
+
+def sync(settings: Settings, source_name: str) -> Path:
+    """Pulls what changed and returns the directory it can be landed from.
+
+    Raises:
+        UsageError: the connector is not configured.
+        SourceError: the system failed; what was pulled whole is kept for the next attempt.
+    """
+    source = load_source(source_name)
+    history = accepted_batches(settings, source_name)
+    state: dict[str, Any] = history[-1].state if history else {}
+    folder = settings.inbox / source_name
+    progress = _Progress.resume(folder, base=history[-1].batch_id if history else "", rules=source.fingerprint)
+    try:
+        connector = connect(settings, source)
+        try:
+            for table in source.tables:
+                if table.name not in progress.tables:
+                    _pull(connector, table, state.get(table.name, {}), progress)
+            notes = [*progress.notes, *connector.notes()]
+        finally:
+            connector.close()
+    except SightlineError as error:
+        raise type(error)(scrubbed(settings, str(error))) from None
+    except Exception as error:
+        raise SourceError(
+            f"{source_name} could not be read ({scrubbed(settings, f'{type(error).__name__}: {error}')}); "
+            "run again, what was read whole is kept."
+        ) from None
+    told = {
+        # When everything in it is known: the last table was read just now.
+        "extracted_at": datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
+        "mode": "changes",
+        "whole": sorted(name for name, part in progress.tables.items() if part.get("whole")),
+        "state": {**state, **{name: part["state"] for name, part in progress.tables.items() if "state" in part}},
+        "notes": notes,
+    }
+    _write(folder / "extract.json", told)
+    return folder
+
+
+def scrubbed(settings: Settings, text: str) -> str:
+    """A text without any secret in it."""
+    for secret in settings.secrets():
+        text = text.replace(secret, "***")
+    return text
+
+
+def chosen_fields(table: Table, offer: Offer) -> tuple[dict[str, str], list[str]]:
+    """Column to field of what is to be read, and the fields that are wanted but cannot be."""
+    mapped = {column: name for name, column in table.fields.items()}
+    wanted = {column.name: mapped.get(column.name, "" if column.is_mapped else column.name) for column in table.columns}
+    wanted |= {column: name for column, name in mapped.items() if column.startswith("x_")}
+    fields = {column: name for column, name in wanted.items() if name in offer.fields}
+    return fields, sorted(name for name in wanted.values() if name and name not in offer.fields)
+
+
+@dataclass
+class _Progress:
+    """What one sync has got so far: `progress.json` beside the files."""
+
+    folder: Path
+    base: str
+    rules: str
+    tables: dict[str, dict[str, Any]] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
+
+    @classmethod
+    def resume(cls, folder: Path, base: str, rules: str) -> _Progress:
+        """Goes on with an interrupted sync; one that is complete, or began from another batch, is thrown away."""
+        path = folder / "progress.json"
+        if path.exists() and not (folder / "extract.json").exists():
+            kept = json.loads(path.read_text(encoding="utf-8"))
+            if kept["base"] == base and kept["rules"] == rules:
+                return cls(folder, **kept)
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir(parents=True)
+        fresh = cls(folder, base, rules)
+        fresh.save()
+        return fresh
+
+    def save(self) -> None:
+        content = asdict(self)
+        del content["folder"]
+        _write(self.folder / "progress.json", content)
+
+
+def _pull(connector: Connector, table: Table, last: dict[str, Any], progress: _Progress) -> None:
+    """Pulls one table into its file and remembers that it is done."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    offer = connector.offer(table)
+    if offer.problem:
+        progress.notes.append(f"{table.name} {offer.problem}")
+        progress.tables[table.name] = {}
+        progress.save()
+        return
+    fields, missing = chosen_fields(table, offer)
+    keys = [key for key in table.keys if key not in fields]
+    if keys:
+        raise SourceError(f"{table.name} does not let its {', '.join(keys)} be read; grant the field and run again.")
+    types = {name: offer.fields[name] for name in fields.values()}
+    progress.notes += _differences(table, fields, types, missing, last)
+    # A field that is new here has values in rows that do not change for it: all of them are read again.
+    is_new = not fields.items() <= last.get("fields", {}).items()
+    is_whole = table.cursor is None or table.cursor not in offer.fields or is_new
+    since = None if is_whole else last.get("cursor")
+    path = progress.folder / f"{table.file}.parquet"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_suffix(".part")
+    schema = pa.schema([(column, pa.string()) for column in fields])
+    cursor, rows = since, 0
+    memory_path = progress.folder / f"{table.name}.memory.json"
+    memory = Memory(memory_path, json.loads(memory_path.read_text()) if memory_path.exists() else {})
+    with pq.ParquetWriter(part, schema, compression="zstd") as writer:
+        for piece, newest in connector.pull(table, fields, since, memory):
+            writer.write_table(piece.select(list(fields)).cast(schema))
+            cursor, rows = newest or cursor, rows + piece.num_rows
+    if rows or since is None:
+        os.replace(part, path)
+    else:
+        part.unlink()
+    progress.tables[table.name] = {
+        "whole": since is None,
+        "state": {"cursor": cursor, "fields": fields, "types": types},
+    }
+    progress.save()
+    memory_path.unlink(missing_ok=True)
+
+
+def _differences(
+    table: Table, fields: dict[str, str], types: dict[str, str], missing: list[str], last: dict[str, Any]
+) -> list[str]:
+    """What is other than at the last sync, a sentence each."""
+    notes = []
+    if missing:
+        notes.append(f"{table.name} does not offer {', '.join(missing)}: not there, or not granted")
+    if not last:
+        return notes
+    before: dict[str, str] = last["types"]
+    gone = sorted(set(before) - set(types))
+    come = sorted(set(types) - set(before))
+    retyped = [
+        f"{name} ({before[name]}, now {types[name]})"
+        for name in sorted(types)
+        if before.get(name, types[name]) != types[name]
+    ]
+    if gone:
+        notes.append(f"{table.name} no longer gives {', '.join(gone)}: empty in rows that change from now on")
+    if come:
+        notes.append(f"{table.name} now also gives {', '.join(come)}: read again from the beginning")
+    if retyped:
+        notes.append(f"{table.name} has other types: {', '.join(retyped)}")
+    return notes
+
+
+def _write(path: Path, content: Any) -> None:
+    """All of it or nothing."""
+    staged = path.with_name(f".{path.name}")
+    staged.write_text(json.dumps(content), encoding="utf-8")
+    os.replace(staged, path)
