@@ -199,6 +199,13 @@ def test_a_field_that_goes_or_changes_its_type_is_told(system: System, settings:
     assert versions(settings, "Person")[5:] == [("p0", "Zero", "upsert")]
 
 
+def test_white_space_around_a_value_goes_and_an_empty_one_is_null(system: System, settings: Settings) -> None:
+    system.people["p0"] = person(0, Name=" Zoë\t", Segment__c="  ")
+    load(settings)
+    file = next((settings.raw / "maven").glob("2*/Person.parquet"))
+    assert duckdb.execute(f"select Name, segment from '{file}' where Id = 'p0'").fetchall() == [("Zoë", None)]
+
+
 def test_a_refused_batch_is_asked_for_again(system: System, settings: Settings) -> None:
     load(settings)
     system.people["p3"] = person(3, "2026-02-01", Name="Three")

@@ -215,11 +215,13 @@ class _Landing:
         self.readings: dict[str, Reading] = {}
         self.counts: dict[str, dict[str, int]] = {}
         self.known_at: dict[str, str] = {}
+        # Tables whose new rows are in the order of their file, as those of a first load without a doubled key are.
+        self.in_order: set[str] = set()
 
     def read(self, table: Table, path: Path) -> None:
         """Reads and judges one file; its new rows end in the temporary table `new_<table>`."""
         label = f"{self.source.name} {table.file}" if self.is_pulled else path.relative_to(self.directory).as_posix()
-        reading = read(self.connection, table, path, label)
+        reading = read(self.connection, table, path, label, self.is_pulled)
         self.findings += reading.refused
         if reading.refused:
             return
@@ -239,30 +241,37 @@ class _Landing:
         bad = " or ".join(rule.bad for rule in rules) or "false"
         content = ", ".join(f"'{name}=' || \"{name}\"" for name in reading.columns)
         keys = ", ".join(f'"{key}"' for key in table.keys)
-        newest_first = '"updated_at" desc nulls last, _row' if "updated_at" in reading.columns else "_row"
+        updated = table.cursor or "updated_at"
+        is_dated = updated in reading.columns
+        newest_first = f'"{updated}" desc nulls last, _row' if is_dated else "_row"
         # Two versions of a key in one file: the later update wins; without one nobody can say which is right.
-        later = (
-            '"updated_at" is distinct from first_value("updated_at") over same_key'
-            if "updated_at" in reading.columns
-            else "false"
-        )
+        later = f'"{updated}" is distinct from first_value("{updated}") over same_key' if is_dated else "false"
         self.connection.execute(
             f"""
-            create or replace temp table judged as
-            with hashed as (
-                select *, md5(concat_ws(chr(31), {content})) as _row_hash, {bad} as _is_bad from landed
-            ),
-            placed as (
-                select
-                    *,
-                    case when not _is_bad then row_number() over same_key end as _place,
-                    case when not _is_bad then first_value(_row) over same_key end as _first_row,
-                    case
-                        when not _is_bad then _row_hash = first_value(_row_hash) over same_key or {later}
-                    end as _is_settled
-                from hashed
-                window same_key as (partition by _is_bad, {keys} order by {newest_first})
-            )
+            create temp table "hashed_{table.name}" as
+            select *, md5(concat_ws(chr(31), {content})) as _row_hash, {bad} as _is_bad from landed
+            """
+        )
+        (is_doubled,) = self.connection.execute(  # type: ignore[misc]
+            f'select exists (select 1 from "hashed_{table.name}" where not _is_bad group by {keys} having count(*) > 1)'
+        ).fetchone()
+        # Most files double no key: then each row is the first of its key, and nothing need be put in order.
+        place = (
+            f"""
+            case when not _is_bad then row_number() over same_key end as _place,
+            case when not _is_bad then first_value(_row) over same_key end as _first_row,
+            case
+                when not _is_bad then _row_hash = first_value(_row_hash) over same_key or {later}
+            end as _is_settled
+            """
+            if is_doubled
+            else "1 as _place, _row as _first_row, true as _is_settled"
+        )
+        window = f"window same_key as (partition by _is_bad, {keys} order by {newest_first})" if is_doubled else ""
+        self.connection.execute(
+            f"""
+            create temp {"table" if is_doubled else "view"} "judged_{table.name}" as
+            with placed as (select *, {place} from "hashed_{table.name}" {window})
             select
                 *,
                 case
@@ -274,6 +283,10 @@ class _Landing:
             from placed
             """
         )
+        if is_doubled:
+            self.connection.execute(f'drop table "hashed_{table.name}"')
+        else:
+            self.in_order.add(table.name)
 
     def _findings(self, table: Table, path: Path, label: str, reading: Reading) -> list[Finding]:
         keys = ", ".join(f'"{key}"' for key in table.keys)
@@ -286,7 +299,7 @@ class _Landing:
             self.connection.execute(
                 f"""
             select _row, unnest(list_filter([{tests}], lambda x: x is not null), recursive := true), json_object({row})
-            from judged where _verdict = 'bad' order by _row
+            from "judged_{table.name}" where _verdict = 'bad' order by _row
             """
             ).fetchall()
             if self.rules
@@ -294,7 +307,7 @@ class _Landing:
         )
         doubled = self.connection.execute(
             f"select _row, _first_row, json_object({row}), {keys} "
-            "from judged where _verdict = 'contradicting' order by _row"
+            f"from \"judged_{table.name}\" where _verdict = 'contradicting' order by _row"
         ).fetchall()
         if not broken and not doubled:
             return []
@@ -341,7 +354,7 @@ class _Landing:
         return findings
 
     def _compare(self, table: Table, reading: Reading) -> None:
-        """Keeps from `judged` what differs from the newest accepted versions, and finds the keys that are gone."""
+        """Keeps of the judged rows what differs from the newest accepted versions, and finds the keys that are gone."""
         keys = ", ".join(f'"{key}"' for key in table.keys)
         using = f"using ({keys})"
         files = literal(str(self.settings.raw / self.source.name / "*" / f"{table.name}.parquet"))
@@ -364,21 +377,33 @@ class _Landing:
                 when {is_deleted} then coalesce(_known_operation = 'upsert', false)
                 else _known_hash is null or _known_hash != _row_hash or _known_operation = 'delete'
             end"""
+        judged = f'"judged_{table.name}"'
+        # Of a first load everything is new that is not deleted: then nothing need be compared, nor copied.
         self.connection.execute(
             f"""
-            create or replace temp table "new_{table.name}" as
+            create temp view "new_{table.name}" as
+            select
+                * exclude (_is_bad, _place, _first_row, _is_settled, _verdict),
+                'upsert' as _operation
+            from {judged}
+            where _verdict = 'first' and not {is_deleted}
+            """
+            if is_first_load
+            else f"""
+            create temp table "new_{table.name}" as
             select judged.* exclude (_is_bad, _place, _first_row, _is_settled, _verdict), {operation} as _operation
-            from judged left join newest {using}
+            from {judged} as judged left join newest {using}
             where _verdict = 'first' and {is_new}
             """
         )
         # A row that cannot be read may be the one that looks gone: then nothing is taken for deleted.
-        if table.name in self.whole and table.mode == "current" and not reading.unreadable:
+        is_whole = table.name in self.whole and table.mode == "current"
+        if is_whole and not is_first_load and not reading.unreadable:
             self.connection.execute(
                 f"""
                 insert into "new_{table.name}" by name
                 select {keys}, 'delete' as _operation
-                from newest anti join landed {using}
+                from newest anti join {judged} {using}
                 where _known_operation = 'upsert'
                 """
             )
@@ -386,15 +411,19 @@ class _Landing:
         landed, bad, accepted, superseded, deleted, previous = self.connection.execute(
             f"""
             select
-                (select count(*) from judged),
-                (select count(*) from judged where _verdict in ('bad', 'contradicting')),
+                (select count(*) from {judged}),
+                (select count(*) from {judged} where _verdict in ('bad', 'contradicting')),
                 (select count(*) from "new_{table.name}" where _row is not null),
-                (select count(*) from judged left join newest {using} where
+                (select count(*) from {judged} as judged left join newest {using} where
                     _verdict = 'doubled' or (_verdict = 'first' and not ({is_new}))),
                 (select count(*) from "new_{table.name}" where _operation = 'delete'),
                 (select count(*) from newest where _known_operation = 'upsert')
             """
         ).fetchone()  # type: ignore[misc]
+        if not is_first_load:
+            self.in_order.discard(table.name)
+            for name in (f"judged_{table.name}", f"hashed_{table.name}"):
+                self._drop(name)
         unreadable = len(reading.unreadable)
         self.counts[table.name] = {
             "landed": landed + unreadable,
@@ -404,6 +433,13 @@ class _Landing:
             "deleted": deleted,
             "previous": previous,
         }
+
+    def _drop(self, name: str) -> None:
+        """Drops a temporary table or view, whichever it is, if it is there."""
+        for (kind,) in self.connection.execute(
+            "select table_type from information_schema.tables where table_name = ?", [name]
+        ).fetchall():
+            self.connection.execute(f'drop {"view" if kind == "VIEW" else "table"} "{name}"')
 
     def newest_value(self) -> str | None:
         """The newest value of the column that dates an export without a date, as a point in time."""
@@ -425,6 +461,7 @@ class _Landing:
         folder.mkdir(parents=True)
         at = datetime.fromisoformat(extracted_at).astimezone(UTC).replace(tzinfo=None)
         for name in self.counts:
+            order = "" if name in self.in_order else "order by _row"
             self.connection.execute(
                 f"""
                 copy (
@@ -434,7 +471,7 @@ class _Landing:
                         $at::timestamp as _extracted_at,
                         case when _operation = 'delete' then $at::timestamp
                              else ({self.known_at[name].replace("$at", "$at::timestamp")})::timestamp end as _known_at
-                    from "new_{name}" order by _row
+                    from "new_{name}" {order}
                 ) to {literal(str(folder / f"{name}.parquet"))} (format parquet, compression zstd)
                 """,
                 {"at": at},

@@ -63,10 +63,13 @@ class Reading:
     refused: list[Finding] = field(default_factory=list)
 
 
-def read(connection: duckdb.DuckDBPyConnection, table: Table, path: Path, label: str) -> Reading:
+def read(
+    connection: duckdb.DuckDBPyConnection, table: Table, path: Path, label: str, is_pulled: bool = False
+) -> Reading:
     """Reads `path` into the temporary table `landed`: text columns, and `_row` counting the readable rows from 1.
 
     Surrounding white space goes, an empty text is null; nothing else changes. `label` names the file in messages.
+    A file a connector has just written is that already: `landed` is a view of it.
     """
     refuse = _Refusal(table, label)
     if path.stat().st_size == 0:
@@ -76,6 +79,11 @@ def read(connection: duckdb.DuckDBPyConnection, table: Table, path: Path, label:
             "is empty, without even a header",
             "export it again, or remove it when it has no rows",
         )
+    if is_pulled:
+        relation = f"read_parquet({literal(str(path))}, file_row_number = true)"
+        header = [row[0] for row in connection.execute(f"describe select * from {relation}").fetchall()]
+        header.remove("file_row_number")
+        return _land(connection, table, header, relation, None, refuse, is_pulled)
     return (_read_parquet if path.suffix == ".parquet" else _read_csv)(connection, table, path, refuse)
 
 
@@ -120,6 +128,7 @@ def _land(
     relation: str,
     line: int | None,
     refuse: _Refusal,
+    is_pulled: bool = False,
 ) -> Reading:
     """Makes `landed` from a relation whose columns are the header's, in the contract's names and order."""
     contracted = [column.name for column in table.columns]
@@ -143,15 +152,13 @@ def _land(
     landed = {
         column: f'"{fields[name]}"' for column, name in {**{n: n for n in contracted if n in header}, **extra}.items()
     }
+    as_text = "{0}" if is_pulled else "nullif(trim(cast({0} as varchar), ' \t\r\n'), '')"
     select = ", ".join(
-        f"nullif(trim(cast({landed[name]} as varchar), ' \t\r\n'), '') as \"{name}\""
-        if name in landed
-        else f'null::varchar as "{name}"'
+        f'{as_text.format(landed[name]) if name in landed else "null::varchar"} as "{name}"'
         for name in [*contracted, *extra]
     )
-    connection.execute(
-        f"create or replace temp table landed as select row_number() over () as _row, {select} from {relation}"
-    )
+    form, row = ("view", "file_row_number + 1") if is_pulled else ("table", "row_number() over ()")
+    connection.execute(f"create or replace temp {form} landed as select {row} as _row, {select} from {relation}")
     return Reading(
         columns=(*contracted, *extra),
         absent=tuple(name for name in contracted if name not in header),

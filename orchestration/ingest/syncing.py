@@ -237,9 +237,10 @@ def _pull(connector: Connector, table: Table, last: dict[str, Any], progress: _P
     cursor, rows = since, 0
     memory_path = progress.folder / f"{table.name}.memory.json"
     memory = Memory(memory_path, json.loads(memory_path.read_text()) if memory_path.exists() else {})
-    with pq.ParquetWriter(part, schema, compression="zstd") as writer:
+    # Read once, by the landing: quick to write before small.
+    with pq.ParquetWriter(part, schema, compression="lz4", use_dictionary=False) as writer:
         for piece, newest in connector.pull(table, fields, since, memory):
-            writer.write_table(piece.select(list(fields)).cast(schema))
+            writer.write_table(_tidied(piece.select(list(fields)).cast(schema)))
             cursor, rows = newest or cursor, rows + piece.num_rows
     if rows or since is None:
         os.replace(part, path)
@@ -251,6 +252,19 @@ def _pull(connector: Connector, table: Table, last: dict[str, Any], progress: _P
     }
     progress.save()
     memory_path.unlink(missing_ok=True)
+
+
+def _tidied(piece: pa.Table) -> pa.Table:
+    """Without white space around a value; an empty value is null."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    columns = [pc.ascii_trim_whitespace(column) for column in piece.columns]
+    empty = pa.scalar("", pa.string())
+    return pa.table(
+        [pc.if_else(pc.equal(column, empty), pa.scalar(None, pa.string()), column) for column in columns],
+        schema=piece.schema,
+    )
 
 
 def _differences(
