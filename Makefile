@@ -5,10 +5,14 @@ BIN := .venv/bin
 export DO_NOT_TRACK = 1
 export DAGSTER_HOME ?= $(CURDIR)/var/dagster
 
-.PHONY: run test ui lint lock docs clean
+.PHONY: install run test ui lint lock docs clean
 
 run: .venv/.base
 	$(BIN)/sightline run
+
+# The connectors somebody needs, for example EXTRAS=salesforce,sql.
+install: .venv/.base
+	$(if $(EXTRAS),$(BIN)/python -m pip install --quiet --disable-pip-version-check -c requirements.lock -e '.[$(EXTRAS)]')
 
 # Two processes, a file of tests at a time; the files that take longest come first (tests/conftest.py).
 test: .venv/.test
@@ -25,7 +29,7 @@ lint: .venv/.test var/lint/warehouse/sightline.duckdb
 	$(BIN)/mypy
 	SIGHTLINE_HOME=$(CURDIR)/var/lint $(BIN)/sqlfluff lint dbt_project/models
 
-var/lint/warehouse/sightline.duckdb: dbt_project/models/staging/extract/_extract__sources.yml | .venv/.test
+var/lint/warehouse/sightline.duckdb: $(wildcard dbt_project/models/staging/*/_*__sources.yml) | .venv/.test
 	SIGHTLINE_HOME=$(CURDIR)/var/lint $(BIN)/sightline run
 	@touch $@
 

@@ -32,7 +32,14 @@ def publish_expectations(limits: dict[str, float], previous: Previous | None) ->
         limits: seeds/gate_limits.csv.
         previous: the release the candidate follows; None when it follows none it can be held against.
     """
-    return [*VOLUME, *RECONCILIATION, *DISTRIBUTION, *RETENTION, *(_drift(limits, previous) if previous else [])]
+    return [
+        *VOLUME,
+        *RECONCILIATION,
+        *POLICY,
+        *DISTRIBUTION,
+        *RETENTION,
+        *(_drift(limits, previous) if previous else []),
+    ]
 
 
 VOLUME = [
@@ -124,6 +131,18 @@ RECONCILIATION = [
         sentence="pricing.price_realization has {lines:,} {basis} lines by {dimension} and {all_lines:,} in all",
         why="A line that is missing from one dimension makes somebody's prices look better or worse than they are.",
         what_to_do="this is a fault of the models: keep the last release and report it",
+    ),
+]
+
+POLICY = [
+    no_rows(
+        "account_crosswalk_names_accounts_there_are",
+        "core.united_accounts",
+        "select * from {batch} where problem is not null",
+        sentence="seeds/account_crosswalk.csv, account {source_account_id} of {source} the same as "
+        "{same_as_source_account_id} of {same_as_source}: {problem}",
+        why="Deals of a company that is united with nothing, or in a circle, would belong to nobody.",
+        what_to_do="correct or remove the row, and run again",
     ),
 ]
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import sys
 import warnings
 from datetime import date, datetime, timedelta
@@ -41,16 +42,28 @@ def _day(text: str | None, option: str) -> date | None:
         raise UsageError(f"{option} {text} is not a date; write it as YYYY-MM-DD.") from None
 
 
+def _directories(extract: str | None) -> dict[str, object]:
+    """The settings `--extract` stands for: a directory, or a directory a source."""
+    if extract is None:
+        return {}
+    if re.match(r"\w+=", extract) and not Path(extract).exists():
+        return {"extract_dirs": extract}
+    return {"extract_dir": extract, "extract_dirs": {}}
+
+
 @app.command()
 def run(
-    extract: Annotated[Path | None, typer.Option(help="Extract directory; without it the demo company.")] = None,
+    extract: Annotated[
+        str | None,
+        typer.Option(help="Extract directory, or one a source: extract=DIR,maven=DIR; without it the demo company."),
+    ] = None,
     source: Annotated[str | None, typer.Option(help="Source, or several separated by commas.")] = None,
     as_of: Annotated[str | None, typer.Option(help="Tell everything as known on this day, YYYY-MM-DD.")] = None,
     full_refresh: Annotated[bool, typer.Option(help="Build incremental models again from the raw zone.")] = False,
     target: Annotated[str | None, typer.Option(help="duckdb or spark.")] = None,
 ) -> None:
     """Runs the whole pipeline once, from the extract to the release."""
-    settings = load_settings(extract_dir=extract, sources=source, as_of=_day(as_of, "--as-of"), target=target)
+    settings = load_settings(**_directories(extract), sources=source, as_of=_day(as_of, "--as-of"), target=target)
     if settings.target == "spark":
         from orchestration.diagnosis import spark_problem
 
@@ -194,6 +207,8 @@ def _print_summary(settings: Settings, release: str, seconds: dict[str, float]) 
             f"{landed['accepted']:,} accepted + {landed['quarantined']:,} quarantined + "
             f"{landed['superseded']:,} superseded"
         )
+    for source in manifest["sources"]:
+        _print_notes(source, [batch for batch in manifest["batches"] if batch["source"] == source])
     checks = manifest["checks"]
     out.print(f"Publish gate: {checks['met']} of {checks['expectations']} expectations met")
     for sentence in checks["warnings"]:
@@ -206,6 +221,15 @@ def _print_summary(settings: Settings, release: str, seconds: dict[str, float]) 
     path = settings.published / "current"
     out.print(f"Files: {path}/sightline.duckdb, {path}/parquet/, {path}/manifest.json; Data Docs: {settings.data_docs}")
     out.print(f'Next: duckdb -readonly {path}/sightline.duckdb "from funnel.win_rates", make ui, sightline status')
+
+
+def _print_notes(source: str, batches: list[dict[str, Any]]) -> None:
+    """What a system said while it was read last; of a file, that a column is not there is no news."""
+    notes = [note for batch in batches[-1:] for note in batch.get("notes", []) if not note.endswith(": not known")]
+    for note in notes[-6:]:
+        out.print(f"{source}: {note}", markup=False)
+    if len(notes) > 6:
+        out.print(f"{source}: {len(notes) - 6} more of these in manifest.json, and in sightline doctor")
 
 
 def _print_quarantine(settings: Settings, source: str, batch_id: str) -> None:

@@ -15,8 +15,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal
 
-from orchestration.ingest.contract import load_source
-from orchestration.ingest.reading import SUFFIXES
+from orchestration.errors import SightlineError
+from orchestration.ingest.buckets import address_of
+from orchestration.ingest.contract import Source, load_source, marts_without, told_by_schema
+from orchestration.ingest.extracts import extract_names
+from orchestration.ingest.files import files_of
+from orchestration.ingest.syncing import connect, examine, is_configured, lacks, scrubbed
 from orchestration.settings import Settings
 
 NEEDED_BYTES = 2 * 1024**3
@@ -39,6 +43,7 @@ def diagnose(settings: Settings) -> list[Diagnosis]:
         *_home(settings),
         *_clock(settings),
         *_extracts(settings),
+        *_systems(settings),
         *_release(settings),
         *_spark(settings),
     ]
@@ -106,29 +111,80 @@ def _clock(settings: Settings) -> Iterator[Diagnosis]:
 
 
 def _extracts(settings: Settings) -> Iterator[Diagnosis]:
-    directory = settings.extract_dir
-    if directory is None:
+    from orchestration.ingest.deliveries import delivered_elsewhere
+
+    if not settings.directories and settings.sources == ("extract",):
         yield Diagnosis("Extract", "ok", "SIGHTLINE_EXTRACT_DIR is not set: the demo company is used")
         return
-    if not directory.is_dir():
-        yield Diagnosis(
-            "Extract", "problem", f"{directory} is not there; set SIGHTLINE_EXTRACT_DIR to the folder of your extract"
-        )
-        return
     for name in settings.sources:
+        if is_configured(settings, load_source(name)) and name not in settings.extract_dirs:
+            continue
+        directory = settings.directory_of(name)
+        if directory is None:
+            yield Diagnosis(f"Extract {name}", "problem", f"it has no directory; set SIGHTLINE_EXTRACT_DIRS={name}=DIR")
+            continue
         tables = load_source(name).tables
-        there = [t for t in tables if any((directory / f"{t.file}{suffix}").exists() for suffix in SUFFIXES)]
-        missing = [table.file for table in tables if table.is_required and table not in there]
+        try:
+            names = extract_names(directory, load_source(name))
+            there = [table for table in tables if files_of(table, names)]
+        except SightlineError as error:
+            yield Diagnosis(f"Extract {name}", "problem", str(error).rstrip("."))
+            continue
+        elsewhere = delivered_elsewhere(settings, name)
+        missing = [
+            table.file for table in tables if table.is_required and table not in there and table.name not in elsewhere
+        ]
         if missing:
             yield Diagnosis(
                 f"Extract {name}",
                 "problem",
-                f"{directory} has no {', '.join(missing)}, which are required; export them",
+                f"{address_of(directory)} has no {', '.join(missing)}, which are required; export them",
             )
         else:
             absent = [table.file for table in tables if table not in there]
             more = f"; not delivered, so not known: {', '.join(absent)}" if absent else ""
-            yield Diagnosis(f"Extract {name}", "ok", f"{len(there)} of {len(tables)} files in {directory}{more}")
+            found = f"{len(there)} of {len(tables)} entities in {address_of(directory)}"
+            yield Diagnosis(f"Extract {name}", "ok", f"{found}{more}")
+
+
+def _systems(settings: Settings) -> Iterator[Diagnosis]:
+    """The systems read over the network: whether they let us in, and what each missing permission costs."""
+    for name in settings.sources:
+        source = load_source(name)
+        if source.connector is None or not is_configured(settings, source):
+            continue
+        try:
+            # Imports the connector first: one that is not installed says so.
+            connector = connect(settings, source)
+            connector.close()
+            found = examine(settings, source)
+            yield from found
+            # Of a database each entity is told with what is there and what is not.
+            if source.connector != "sql" and not any(diagnosis.state == "problem" for diagnosis in found):
+                yield from _grants(settings, source)
+        except SightlineError as error:
+            yield Diagnosis(name, "problem", scrubbed(settings, str(error)).rstrip("."))
+
+
+def _grants(settings: Settings, source: Source) -> Iterator[Diagnosis]:
+    """What may not be read, and the tables it costs."""
+    connector = connect(settings, source)
+    try:
+        lacking = {lack.table: lack for lack in lacks(connector, source)}
+    finally:
+        connector.close()
+    for table in source.tables:
+        lack = lacking.get(table.name)
+        if lack is None:
+            continue
+        marts = told_by_schema(marts_without(source.name, table.name))
+        needed = {column.name for column in table.columns if column.is_key or column.is_required} & set(lack.columns)
+        state: Literal["problem", "warning"] = "problem" if needed and (table.is_required or lack.fields) else "warning"
+        what = lack.problem or f"{', '.join(lack.fields)} may not be read, or is not there"
+        cost = f"without it these are empty or say less: {marts}" if marts else "no table stands on it"
+        yield Diagnosis(f"{source.name} {table.name}", state, f"{what}; {cost}")
+    read = len(source.tables) - sum(bool(lack.problem) for lack in lacking.values())
+    yield Diagnosis(source.name, "ok", f"{read} of {len(source.tables)} tables can be read")
 
 
 def _release(settings: Settings) -> Iterator[Diagnosis]:

@@ -83,6 +83,7 @@ def prepare_home(settings: Settings) -> None:
     os.environ["SIGHTLINE_REPORTING_CURRENCY"] = settings.reporting_currency
     if settings.extract_dir:
         os.environ["SIGHTLINE_EXTRACT_DIR"] = str(settings.extract_dir)
+    os.environ["SIGHTLINE_EXTRACT_DIRS"] = ",".join(f"{name}={path}" for name, path in settings.extract_dirs.items())
     ensure_manifest(settings)
 
 

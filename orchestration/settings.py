@@ -36,6 +36,9 @@ class Settings(BaseSettings):
 
     home: Path = Field(default=PROJECT_ROOT / "var", description="Everything Sightline writes")
     extract_dir: Path | None = Field(default=None, description="Extract directory; without it the demo company")
+    extract_dirs: Annotated[dict[str, Path], NoDecode] = Field(
+        default_factory=dict, description="Extract directories of several sources: source=directory, comma separated"
+    )
     sources: Annotated[tuple[str, ...], NoDecode] = Field(default=("extract",), description="Sources, comma separated")
     as_of: date | None = Field(default=None, description="Tell everything as known on this day")
     reporting_currency: str = Field(default="USD", pattern="^[A-Z]{3}$", description="ISO 4217")
@@ -60,7 +63,28 @@ class Settings(BaseSettings):
     @field_validator("home", "extract_dir", "sql_tables")
     @classmethod
     def _absolute(cls, value: Path | None) -> Path | None:
-        return value.expanduser().resolve() if value else None
+        return _absolute(value) if value else None
+
+    @field_validator("extract_dirs", mode="before")
+    @classmethod
+    def _pairs(cls, value: object) -> object:
+        if not isinstance(value, str):
+            return value
+        pairs = [part.strip().partition("=") for part in value.split(",") if part.strip()]
+        if not all(name and directory for name, _, directory in pairs):
+            raise ValueError("write it as extract=DIR,maven=DIR")
+        names = [name.strip() for name, _, _ in pairs]
+        if len(set(names)) < len(names):
+            raise ValueError("a source has one directory")
+        return {name.strip(): directory.strip() for name, _, directory in pairs}
+
+    @field_validator("extract_dirs")
+    @classmethod
+    def _of_sources(cls, value: dict[str, Path]) -> dict[str, Path]:
+        unknown = [name for name in value if name not in known_sources()]
+        if unknown:
+            raise ValueError(f"unknown source {', '.join(unknown)}: there is {', '.join(known_sources())}")
+        return {name: _absolute(directory) for name, directory in value.items()}
 
     @field_validator("sources", mode="before")
     @classmethod
@@ -76,6 +100,16 @@ class Settings(BaseSettings):
             raise ValueError(f"unknown source {', '.join(unknown) or '(none)'}: there is {', '.join(known)}")
         return value
 
+    def directory_of(self, source: str) -> Path | None:
+        """Where the files of a source are: its own directory, else the one for all."""
+        return self.extract_dirs.get(source, self.extract_dir)
+
+    @cached_property
+    def directories(self) -> list[Path]:
+        """Every directory that is read for a source of the run."""
+        found = {self.directory_of(source) for source in self.sources}
+        return sorted(directory for directory in found if directory)
+
     @cached_property
     def raw(self) -> Path:
         """Accepted batches, `<source>/<batch>/<table>.parquet`: append-only."""
@@ -90,6 +124,11 @@ class Settings(BaseSettings):
     def inbox(self) -> Path:
         """What connectors have pulled and is not accepted yet, `<source>/`."""
         return self.home / "inbox"
+
+    @cached_property
+    def mirror(self) -> Path:
+        """Copies of extracts that are in a bucket, `<source>/`."""
+        return self.home / "mirror"
 
     @cached_property
     def quarantine(self) -> Path:
@@ -178,6 +217,11 @@ class Settings(BaseSettings):
             # Every statement in a file, for nobody: a tenth of what dbt costs.
             "DBT_LOG_LEVEL_FILE": "info",
         }
+
+
+def _absolute(path: Path) -> Path:
+    """An address in a bucket, s3://bucket/prefix, depends on no working directory."""
+    return path if path.parts[:1] == ("s3:",) else path.expanduser().resolve()
 
 
 def known_sources() -> list[str]:

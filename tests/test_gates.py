@@ -46,6 +46,8 @@ create table core.opportunities (opportunity_id varchar, account_id varchar, own
     amount decimal(18, 4), amount_source decimal(18, 4), list_amount decimal(18, 4), currency_source varchar,
     is_open boolean, is_won boolean, is_deleted boolean, created_on date, close_date date, as_of_date date);
 create table core.accounts (account_id varchar);
+create table core.united_accounts (source varchar, source_account_id varchar, same_as_source varchar,
+    same_as_source_account_id varchar, problem varchar);
 create table core.reps (rep_id varchar);
 create table funnel.win_rates (basis varchar, dimension varchar, won_count bigint, win_rate double);
 create table funnel.pipeline_snapshots (snapshot_date date, as_of_date date);
@@ -65,6 +67,7 @@ insert into core.opportunities values
     ('o2', 'a1', 's1', 'Sam', 500, 500, null, 'USD', true, false, false, '2026-01-01', '2026-04-01', '2026-03-01'),
     ('o3', 'a1', 's1', 'Sam', 900, 900, null, 'USD', true, false, true, '2026-01-01', '2026-04-01', '2026-03-01');
 insert into core.accounts values ('a1');
+insert into core.united_accounts values ('hubspot', '7', 'salesforce', '001', null);
 insert into core.reps values ('s1');
 insert into funnel.win_rates values ('closed', 'company', 1, 0.5);
 insert into funnel.pipeline_snapshots values ('2026-03-01', '2026-03-01'), ('2026-02-22', '2026-03-01');
@@ -89,6 +92,7 @@ insert into core.opportunities values
     ('o2', 'a1', 's1', 'Sam', 9000, 9000, null, 'USD', false, true, false, '2026-01-01', '2026-02-01', '2026-03-01'),
     ('o3', 'a1', 's1', 'Sam', 9000, 9000, null, 'USD', true, false, false, '2026-01-01', '2026-02-01', '2026-03-01');
 insert into funnel.win_rates values ('closed', 'company', 7, 0.9);
+insert into core.united_accounts values ('hubspot', '8', 'salesforce', '001', 'hubspot has no account 8');
 insert into key_accounts.concentration values ('account', 'all', 5);
 insert into reconciliation.booking_bridge values ('year', 'reporting', 'bookings', 5);
 insert into reconciliation.billing_documents values ('i1', 'JPY', null, 100);

@@ -237,6 +237,7 @@ def test_what_the_last_build_was_not_made_of_is_told_from_the_beginning(day_by_d
     assert (increment.last_as_of_date, increment.new_batches) == ("2026-06-30", [])
     assert find_increment(settings, replace(build, as_of_date="2026-06-29")) is None
     assert find_increment(settings, replace(build, sources=["extract", "maven"])) is None
+    assert find_increment(settings, replace(build, delivered={"extract": ["users"]})) is None
     assert find_increment(settings, replace(build, reporting_currency="EUR")) is None
     assert find_increment(settings, replace(build, target="spark")) is None
     settings.manifest_digest.write_text("another limit in a seed")

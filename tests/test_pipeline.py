@@ -198,7 +198,7 @@ def test_wrong_use_is_one_sentence_and_exit_code_2(home: Path, tmp_path: Path) -
     for arguments, words in [
         (
             ("run", "--source", "oracle"),
-            "SIGHTLINE_SOURCES: Value error, unknown source oracle: there is extract, maven",
+            "SIGHTLINE_SOURCES: Value error, unknown source oracle: there is extract, hubspot, maven",
         ),
         (("run", "--extract", tmp_path / "nowhere"), "nowhere is not there; set SIGHTLINE_EXTRACT_DIR or --extract"),
         (("run", "--as-of", "31.12.2025"), "--as-of 31.12.2025 is not a date; write it as YYYY-MM-DD"),

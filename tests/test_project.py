@@ -44,7 +44,8 @@ def test_only_staging_calls_source(manifest: dict[str, Any]) -> None:
 
 def test_staging_reads_its_own_source_and_policy_and_nothing_else(manifest: dict[str, Any]) -> None:
     for node in models(manifest, "staging"):
-        assert {name for name in parents(node) if not name.startswith("source:")} <= {"seed:aliases"}, node["name"]
+        policy = {name for name in parents(node) if not name.startswith("source:")}
+        assert policy <= {"seed:aliases", "seed:source_fields"}, node["name"]
         assert f"/{node['name'].split('__')[0].removeprefix('stg_')}/" in node["path"]
 
 
@@ -109,6 +110,27 @@ def test_staging_delivers_only_columns_of_the_contract(maven_run: Run) -> None:
         if table.split("__")[0].removeprefix("stg_") not in known_sources():
             continue
         assert column in contract[table.split("__")[1]] or column.startswith(("_", "x_")), (table, column)
+
+
+def test_every_id_of_the_contract_is_an_entitys_own_or_refers_to_one() -> None:
+    text = (DBT_PROJECT / "models" / "staging" / "extract" / "_extract__sources.yml").read_text()
+    tables = {table["name"]: table["columns"] for table in yaml.safe_load(text)["sources"][0]["tables"]}
+    referring = {}
+    for table, columns in tables.items():
+        meta = {column["name"]: column.get("config", {}).get("meta", {}) for column in columns}
+        keys = [name for name in meta if meta[name].get("is") == "key"]
+        for name in meta:
+            if "references" in meta[name]:
+                assert meta[name]["references"] in tables, (table, name)
+                referring[table, name] = meta[name]["references"]
+            elif name.endswith("_id"):
+                assert keys == [name], (table, name)
+            else:
+                assert "when" not in meta[name], (table, name)
+        # An account stands for another: the union knows one such column a table.
+        assert [meta[name].get("references") for name in meta].count("accounts") <= 1, table
+    assert referring["customers", "crm_account_id"] == "accounts"
+    assert referring["opportunity_changes", "new_value"] == "users"
 
 
 def test_the_published_tables_and_columns_are_those_the_contracts_name(demo_run: Run, manifest: dict[str, Any]) -> None:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import duckdb
 import pyarrow as pa
 import pytest
 
+from orchestration.diagnosis import Diagnosis, _systems
 from orchestration.errors import SourceError
 from orchestration.ingest import syncing
 from orchestration.ingest.contract import Column, Source, Table
@@ -29,6 +30,7 @@ PEOPLE = Table(
         Column("Name", "text", is_required=True),
         Column("segment", "text", is_mapped=True),
         Column("Changed", "text"),
+        Column("Size", "decimal"),
         Column("IsDeleted", "bool"),
     ),
     cursor="Changed",
@@ -63,7 +65,7 @@ class System:
             self.request()
             piece = found[at : at + 2]
             table_of = pa.table({column: [row.get(name) for row in piece] for column, name in fields.items()})
-            yield table_of, max((row.get("Changed", "") for row in piece), default=None)
+            yield table_of, max((row.get("Changed", "") for row in found[: at + 2]), default=None)
         self.request()
 
     def request(self) -> None:
@@ -78,7 +80,14 @@ class System:
         pass
 
 
-FIELDS = {"Id": "id", "Name": "string", "Changed": "datetime", "IsDeleted": "boolean", "Segment__c": "picklist"}
+FIELDS = {
+    "Id": "id",
+    "Name": "string",
+    "Size": "double",
+    "Changed": "datetime",
+    "IsDeleted": "boolean",
+    "Segment__c": "picklist",
+}
 
 
 def person(number: int, changed: str = "2026-01-01", **more: str) -> dict[str, str]:
@@ -199,6 +208,15 @@ def test_a_field_that_goes_or_changes_its_type_is_told(system: System, settings:
     assert versions(settings, "Person")[5:] == [("p0", "Zero", "upsert")]
 
 
+def test_a_number_with_an_exponent_has_all_its_digits(system: System, settings: Settings) -> None:
+    system.people["p0"] = person(0, Size="1.25E7")
+    system.people["p1"] = person(1, Size="-5e-3")
+    load(settings)
+    file = next((settings.raw / "maven").glob("2*/Person.parquet"))
+    found = duckdb.execute(f"select Size from '{file}' where Size is not null order by Id").fetchall()
+    assert found == [("12500000",), ("-0.005",)]
+
+
 def test_white_space_around_a_value_goes_and_an_empty_one_is_null(system: System, settings: Settings) -> None:
     system.people["p0"] = person(0, Name=" Zoë\t", Segment__c="  ")
     load(settings)
@@ -216,6 +234,27 @@ def test_a_refused_batch_is_asked_for_again(system: System, settings: Settings) 
     assert versions(settings, "Person")[5:] == [("p3", "Three", "upsert")]
 
 
+def test_rows_that_were_kept_out_are_asked_for_again_once_policy_has_learnt(
+    system: System, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    system.people["p4"] = person(4, Name="")
+    load(settings)
+    assert [row[0] for row in versions(settings, "Person")] == ["p0", "p1", "p2", "p3"]
+    (counts, _) = accepted_batches(settings, "maven")[-1].tables
+    assert counts.quarantined == 1
+    # Nobody touches the row: a name may be empty now.
+    columns = tuple(replace(column, is_required=False) for column in PEOPLE.columns)
+    learnt = Source("maven", (replace(PEOPLE, columns=columns), PLACES), connector="made_up", fingerprint="learnt")
+    monkeypatch.setattr(syncing, "load_source", lambda name: learnt)
+    monkeypatch.setattr("orchestration.ingest.landing.load_source", lambda name: learnt)
+    system.people["p0"] = person(0, "2026-02-01")
+    load(settings)
+    assert [row[0] for row in versions(settings, "Person")][4:] == ["p0", "p4"]
+    system.asked.clear()
+    load(settings)
+    assert system.asked[0] == ("Person", "2026-02-01")
+
+
 def test_a_table_that_may_not_be_read_is_told_and_the_others_are_read(system: System, settings: Settings) -> None:
     del system.offers["Place"]
     load(settings)
@@ -229,3 +268,25 @@ def test_a_secret_is_taken_out_of_what_a_library_says(system: System, settings: 
         sync(settings, "maven")
     assert "hunter2" not in str(failure.value)
     assert "hunter2" not in json.dumps(settings.model_dump(), default=str)
+
+
+def test_the_doctor_says_what_may_not_be_read_and_what_it_costs(
+    system: System, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("orchestration.diagnosis.load_source", syncing.load_source)
+    monkeypatch.setattr("orchestration.diagnosis.connect", lambda settings, source: system)
+    monkeypatch.setattr("orchestration.diagnosis.examine", lambda settings, source: [access])
+    monkeypatch.setattr("orchestration.diagnosis.is_configured", lambda settings, source: True)
+    monkeypatch.setattr("orchestration.diagnosis.marts_without", lambda source, table: ["core.reps", "people.talent"])
+    access = Diagnosis("system", "ok", "lets us in")
+    del system.offers["Place"]
+    told = [(found.subject, found.state, found.text) for found in _systems(settings)]
+    cost = "without it these are empty or say less: core: reps; people: talent"
+    assert told == [
+        ("system", "ok", "lets us in"),
+        ("maven Person", "warning", f"Shoe__c may not be read, or is not there; {cost}"),
+        ("maven Place", "warning", f"may not be read; {cost}"),
+        ("maven", "ok", "1 of 2 tables can be read"),
+    ]
+    del system.offers["Person"]["Name"]
+    assert ("maven Person", "problem") in [(found.subject, found.state) for found in _systems(settings)]

@@ -58,7 +58,7 @@
         {{ is_newly_known() }}
         {%- if execute %}
         {%- for column in contract_of(entity).columns.values() if column.data_type in ('date', 'timestamp') %}
-        or cast({{ column.name }} as date) > {{ last_as_of_date() }}
+        or coalesce(cast({{ column.name }} as date) > {{ last_as_of_date() }}, false)
         {%- endfor %}
         {%- endif %}
     )

@@ -1,32 +1,83 @@
-{# Every version of the rows of a contract entity over all sources of the run that was known at the end of the as-of date.
-   An entity no source delivers is a typed relation without rows. `with_backfill` adds what the first load tells of the days after
-   the as-of date: it says what a field was before. #}
-{% macro known_versions(entity, with_backfill=false) -%}
+{# Every version of the rows of a contract entity over all sources of the run that was known at the end of the as-of date, its ids
+   as docs/several-sources.md rules. An entity no source delivers is a typed relation without rows. `with_backfill` adds what the
+   first load tells of the days after the as-of date: it says what a field was before. `as_entered` tells accounts as if none stood for
+   another, and all that was ever known of them. #}
+{% macro known_versions(entity, with_backfill=false, as_entered=false) -%}
+    {%- set account_references = [] -%}
     {%- if execute -%}
         {%- set contract = contract_of(entity) -%}
-        {%- set columns = contract.columns.values() | map(attribute='name') | list -%}
+        {%- set columns = contract.columns.values() | list -%}
+        {%- for column in columns if column.config.meta.references == 'accounts' and not as_entered -%}
+            {%- do account_references.append(column.name) -%}
+        {%- endfor -%}
     {%- endif -%}
-    {%- set staged = [] -%}
+    {%- set stands_for = ref('int_account_crosswalk') if not as_entered -%}
+    {%- set is_united = entity == 'accounts' and not as_entered -%}
+    {%- set staged = {} -%}
     {%- for source_name in var('sources') if entity in var('source_entities')[source_name] -%}
-        {%- do staged.append(ref('stg_' ~ source_name ~ '__' ~ entity)) -%}
+        {%- do staged.update({source_name: ref('stg_' ~ source_name ~ '__' ~ entity)}) -%}
     {%- endfor -%}
     {#- ref() must be seen while dbt parses; without a source of this run the extract's own shape gives the types. -#}
     {%- set shape = ref('stg_extract__' ~ entity) -%}
-    {%- for relation in (staged or [shape]) %}
+    {%- set told_before = [] -%}
+    {%- for source_name, relation in (staged or {'extract': shape}).items() %}
     {%- set delivered = adapter.get_columns_in_relation(relation) | map(attribute='name') | list if execute else [] %}
     select
         {%- for column in columns %}
-        {{ column if column in delivered else 'cast(null as ' ~ sql_type(contract.columns[column].data_type) ~ ') as ' ~ column }},
+        {%- set value = qualified_column('staged', column, entity, source_name) if column.name in delivered %}
+        {%- if column.name not in delivered %}
+        cast(null as {{ sql_type(column.data_type) }}) as {{ column.name }},
+        {%- elif column.name in account_references and is_united %}
+        {#- What belonged to an account that stands for it would belong to itself. #}
+        case
+            when united_{{ column.name }}.into_account_id is null then {{ value }}
+            else nullif(united_{{ column.name }}.into_account_id, {{ qualified('staged.account_id', 'accounts', source_name) }})
+        end as {{ column.name }},
+        {%- elif column.name in account_references %}
+        coalesce(united_{{ column.name }}.into_account_id, {{ value }}) as {{ column.name }},
+        {%- else %}
+        {{ value }}{{ ' as ' ~ column.name if value != 'staged.' ~ column.name }},
+        {%- endif %}
         {%- endfor %}
-        _source,
-        _batch_id,
-        _operation,
-        _extracted_at,
-        _known_at
-    from {{ relation }}
-    where (cast(_known_at as date) <= {{ as_of_date() }}{{ ' or _known_at < _extracted_at' if with_backfill }}){{ ' and false' if not staged }}
-    {{ 'union all' if not loop.last }}
+        staged._source,
+        staged._batch_id,
+        staged._operation,
+        staged._extracted_at,
+        staged._known_at
+    from {{ relation }} as staged
+    {%- for name in account_references if name in delivered %}
+    left join {{ stands_for }} as united_{{ name }}
+        on
+            united_{{ name }}.account_id = {{ qualified_column('staged', contract.columns[name], entity, source_name) }}
+            and united_{{ name }}.problem is null
     {%- endfor %}
+    {%- if is_united %}
+    left join {{ stands_for }} as united
+        on united.account_id = {{ qualified('staged.account_id', 'accounts', source_name) }} and united.problem is null
+    {%- endif %}
+    where
+        {{ is_known('staged', with_backfill) if not as_entered else 'true' }}
+        {{- ' and false' if not staged }}
+        {{- ' and united.account_id is null' if is_united }}
+        {%- for earlier in told_before if execute and not own_id_of(entity) %}
+        and not exists (
+            select 1 from {{ staged[earlier] }} as earlier
+            where
+                {{ is_known('earlier', with_backfill) }}
+                {%- for key in keys_of(entity) %}
+                and {{ qualified_column('earlier', contract.columns[key], entity, earlier) }}
+                    = {{ qualified_column('staged', contract.columns[key], entity, source_name) }}
+                {%- endfor %}
+        )
+        {%- endfor %}
+    {{ 'union all' if not loop.last }}
+    {%- do told_before.append(source_name) -%}
+    {%- endfor %}
+{%- endmacro %}
+
+{% macro is_known(relation, with_backfill) -%}
+    (cast({{ relation }}._known_at as date) <= {{ as_of_date() }}
+    {{- ' or ' ~ relation ~ '._known_at < ' ~ relation ~ '._extracted_at' if with_backfill }})
 {%- endmacro %}
 
 {# An entity as the extract contract declares it. #}

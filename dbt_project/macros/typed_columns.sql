@@ -3,7 +3,7 @@
     {%- do ref('aliases') -%}
     {%- if execute -%}
         {%- set table = graph.sources.values() | selectattr('source_name', 'equalto', source_name) | selectattr('name', 'equalto', table_name) | first -%}
-        {%- for column in table.columns.values() %}
+        {%- for column in table.columns.values() if column.name != table.config.meta.get('deleted_by') %}
     {{ typed(source_name, table_name, column) }} as {{ column.name }},
         {%- endfor -%}
     {%- endif %}
@@ -45,14 +45,20 @@
     {%- elif column.data_type == 'timestamp' -%}
         cast({{ column.name }} as timestamp)
     {%- elif column.data_type == 'bool' -%}
-        lower({{ column.name }}) in ('true', 't', 'yes', 'y', '1')
+        {{ is_true(column.name) }}
     {%- else -%}
         {{ column.name }}
     {%- endif -%}
 {%- endmacro %}
 
-{# The landed word, or what sales operations say it means in seeds/aliases.csv. #}
-{% macro repaired(source_name, table_name, column_name) -%}
+{% macro is_true(column) -%}
+    lower({{ column }}) in ('true', 't', 'yes', 'y', '1')
+{%- endmacro %}
+
+{# The landed word, or what sales operations say it means in seeds/aliases.csv.
+   `expression` is where the word stands when it is not the landed column itself. #}
+{% macro repaired(source_name, table_name, column_name, expression=none) -%}
+    {%- set word = expression or 'landed.' ~ column_name -%}
     coalesce((
         select max(aliases.meaning)
         from {{ ref('aliases') }} as aliases
@@ -60,6 +66,6 @@
             aliases.source = '{{ source_name }}'
             and aliases.table_name = '{{ table_name }}'
             and aliases.column_name = '{{ column_name }}'
-            and aliases.entered = landed.{{ column_name }}
-    ), landed.{{ column_name }})
+            and aliases.entered = {{ word }}
+    ), {{ word }})
 {%- endmacro %}

@@ -11,7 +11,9 @@ from dagster import (
     sensor,
 )
 
-from orchestration.ingest.extracts import extract_fingerprint
+from orchestration.errors import SightlineError
+from orchestration.ingest.buckets import address_of
+from orchestration.ingest.extracts import can_be_watched, extract_fingerprint
 from orchestration.settings import known_sources, load_settings
 
 # Runs share one warehouse: the instance's run queue lets one through at a time (see dagster.yaml).
@@ -42,17 +44,21 @@ daily = ScheduleDefinition(
     description="Starts a run when the files of the extract directory changed and have stopped changing.",
 )
 def new_extract(context: SensorEvaluationContext) -> RunRequest | SkipReason:
-    directory = load_settings().extract_dir
-    if directory is None or not directory.is_dir():
+    directories = [directory for directory in load_settings().directories if can_be_watched(directory)]
+    watched = ", ".join(map(address_of, directories))
+    if not directories:
         return SkipReason("SIGHTLINE_EXTRACT_DIR names no directory to watch.")
     # The cursor is what the last look saw and what the last run was started for.
     seen, _, started = (context.cursor or "|").partition("|")
-    fingerprint = extract_fingerprint(directory)
+    try:
+        fingerprint = extract_fingerprint(*directories)
+    except SightlineError as error:
+        return SkipReason(str(error))
     if fingerprint == started:
-        return SkipReason(f"Nothing changed in {directory}.")
+        return SkipReason(f"Nothing changed in {watched}.")
     if fingerprint != seen:
         context.update_cursor(f"{fingerprint}|{started}")
-        return SkipReason(f"Files in {directory} are changing; a run starts when two looks see the same.")
+        return SkipReason(f"Files in {watched} are changing; a run starts when two looks see the same.")
     context.update_cursor(f"{fingerprint}|{fingerprint}")
     return RunRequest(run_key=fingerprint)
 

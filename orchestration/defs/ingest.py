@@ -20,6 +20,7 @@ from dagster import (
 
 from orchestration.defs.resources import Run, told_to_dagster
 from orchestration.ingest.contract import Source, load_source
+from orchestration.ingest.deliveries import delivered_elsewhere
 from orchestration.ingest.extracts import extract_directory
 from orchestration.ingest.landing import accept, land, waiting_batch
 from orchestration.settings import known_sources
@@ -41,7 +42,12 @@ def _ingest(source: Source) -> list[AssetsDefinition | AssetChecksDefinition]:
     def landing(run: Run) -> MaterializeResult[Any]:
         settings = run.settings
         with told_to_dagster():
-            batch = land(settings, source.name, extract_directory(settings, source.name))
+            batch = land(
+                settings,
+                source.name,
+                extract_directory(settings, source.name),
+                delivered_elsewhere(settings, source.name),
+            )
         if batch is None:
             return MaterializeResult(metadata={"dagster/row_count": 0, "summary": "nothing new"})
         return MaterializeResult(

@@ -8,6 +8,7 @@ from dagster import AssetExecutionContext, Definitions, Failure
 from dagster_dbt import DbtCliResource, dbt_assets
 
 from orchestration.defs.resources import Run, told_to_dagster
+from orchestration.ingest.deliveries import real_deliveries
 from orchestration.ingest.landing import newest_extract
 from orchestration.publish.candidate import Build, read_build, write_build
 from orchestration.settings import Settings, load_settings
@@ -38,6 +39,7 @@ def dbt_build(context: AssetExecutionContext, dbt: DbtCliResource, run: Run) -> 
         target=settings.target,
         reporting_currency=settings.reporting_currency,
         extracted_at=extracted_at.isoformat(),
+        delivered=real_deliveries(settings),
     )
     for folder in (settings.warehouse.parent, settings.spark_warehouse):
         folder.mkdir(parents=True, exist_ok=True)

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import csv
 import hashlib
+import re
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import cache
 from typing import Any, Literal
@@ -23,10 +25,20 @@ PAGE_HEAD = """\
 # The extract contract
 
 What a CRM and a finance system must be able to say for every mart to work. One file an entity,
-`<file>.csv` (UTF-8, with a header, RFC 4180) or `<file>.parquet`, in one directory. Every file is optional but the
-required ones; a file that is absent means "not known", never "zero". A column that is not listed here is kept in the
-raw zone and in staging as `x_<name>`. The last line of a CSV ends with a line break: one that does not is refused,
-because it may be cut off. White space around a value is removed and an empty value is null.
+`<file>.csv` (UTF-8, with a header, RFC 4180), `<file>.csv.gz` or `<file>.parquet`, in one directory. Every file is
+optional but the required ones; a file that is absent means "not known", never "zero". A column that is not listed here
+is kept in the raw zone and in staging as `x_<name>`. The last line of a CSV ends with a line break: one that does not
+is refused, because it may be cut off. White space around a value is removed and an empty value is null.
+
+An entity may also be several files: all that are in a folder of its name, `crm/activities/2026-01.csv`,
+`crm/activities/2026-02.csv.gz` and so on, are one table, whatever they are called. A file and a folder of the same name
+are not both read. A key stands in one of the files; the same row in two of them counts once.
+
+The directory may be in a bucket of S3 or of what speaks like it: `s3://bucket/prefix`, with the same names below the
+prefix. Access is what the usual variables say, `AWS_ACCESS_KEY_ID`, `AWS_SECRET_ACCESS_KEY`, `AWS_REGION`, for a store
+of your own `AWS_ENDPOINT_URL`, for somebody who may list the bucket and get its objects; the extra is
+`pip install -e '.[s3]' -c requirements.lock`. Only objects that changed are fetched, and nothing lands when one changes
+meanwhile.
 
 | type | how it is written |
 |---|---|
@@ -76,6 +88,7 @@ class Table:
         deleted_by: the column that says a row is deleted; such a row lands as a deletion.
         fields: columns filled from fields of another name, and fields chosen beyond the contract, as
             seeds/source_fields.csv has them: field to column, `x_<field>` for a chosen one.
+        marts: of an entity of the extract contract, the published tables that stand on it.
     """
 
     name: str
@@ -87,6 +100,7 @@ class Table:
     cursor: str | None = None
     deleted_by: str | None = None
     fields: dict[str, str] = field(default_factory=dict, hash=False)
+    marts: tuple[str, ...] = ()
 
     @property
     def keys(self) -> tuple[str, ...]:
@@ -165,16 +179,44 @@ def describe_contract() -> str:
             "| column | type | must be |",
             "|---|---|---|",
         ]
+        references = {column["name"]: _reference(column) for column in entry["columns"]}
         for column in table.columns:
             rules = [
                 "part of the key" if column.is_key else "",
                 "never empty" if column.is_required else "",
                 f"one of {', '.join(column.one_of)}" if column.one_of else "",
                 f"a row of seeds/{column.policy}.csv" if column.policy else "",
+                references[column.name],
             ]
             lines.append(f"| `{column.name}` | {column.data_type} | {'; '.join(filter(None, rules))} |")
-        lines.append("")
-    return "\n".join(lines)
+        lines += ["", f"Without it these are empty or say less: {told_by_schema(table.marts)}.", ""]
+    return "\n".join(lines[:-1]) + "\n"
+
+
+def told_by_schema(marts: Iterable[str]) -> str:
+    """Names of published tables as a person reads them: `funnel` win_rates, stage_visits; `people` talent."""
+    schemas: dict[str, list[str]] = {}
+    for mart in marts:
+        schema, _, name = mart.partition(".")
+        schemas.setdefault(schema, []).append(name)
+    return "; ".join(f"{schema}: {', '.join(names)}" for schema, names in schemas.items())
+
+
+@cache
+def entities_of(source: str) -> dict[str, tuple[str, ...]]:
+    """Which entities of the extract contract are staged from each table of a source."""
+    found: dict[str, list[str]] = {table.name: [] for table in load_source(source).tables}
+    for path in sorted((STAGING / source).glob(f"stg_{source}__*.sql")):
+        for name in sorted(set(re.findall(rf"'{source}', '(\w+)'", path.read_text(encoding="utf-8"))) & set(found)):
+            found[name].append(path.stem.removeprefix(f"stg_{source}__"))
+    return {name: tuple(entities) for name, entities in found.items()}
+
+
+def marts_without(source: str, table: str) -> list[str]:
+    """The published tables that are empty, or say less, without a table of a source."""
+    entities = {entity.name: entity for entity in load_source("extract").tables}
+    named = [mart for entity in entities_of(source)[table] for mart in entities[entity].marts]
+    return list(dict.fromkeys(named))
 
 
 def _source_fields(source: str) -> dict[str, dict[str, str]]:
@@ -185,6 +227,13 @@ def _source_fields(source: str) -> dict[str, dict[str, str]]:
             if row["source"] == source:
                 chosen.setdefault(row["table_name"], {})[row["field"]] = row["column_name"] or f"x_{row['field']}"
     return chosen
+
+
+def _reference(column: dict[str, Any]) -> str:
+    meta = column.get("config", {}).get("meta", {})
+    if "references" not in meta:
+        return ""
+    return f"an id of {meta['references']}" + (f" where {meta['when']}" if "when" in meta else "")
 
 
 def _table(entry: dict[str, Any], fields: dict[str, str] | None = None) -> Table:
@@ -199,6 +248,7 @@ def _table(entry: dict[str, Any], fields: dict[str, str] | None = None) -> Table
         cursor=meta.get("cursor"),
         deleted_by=meta.get("deleted_by"),
         fields=fields or {},
+        marts=tuple(meta.get("marts", ())),
     )
 
 

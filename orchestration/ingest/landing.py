@@ -11,9 +11,11 @@ import hashlib
 import json
 import os
 import shutil
+from bisect import bisect_right
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
@@ -21,18 +23,20 @@ import duckdb
 
 from orchestration.errors import RefusedError, SourceError, UsageError
 from orchestration.ingest.contract import Source, Table, load_source
-from orchestration.ingest.reading import SUFFIXES, Finding, Reading, lines_of, read
+from orchestration.ingest.files import HEADER, files_of, names_in, strangers, unpack
+from orchestration.ingest.reading import Finding, Reading, lines_of, read
 from orchestration.ingest.rules import literal, rules_for
 from orchestration.settings import Settings, known_sources
 
 EMPTY_BATCH = "0-contract"
+MEMORY = "2GB"
 # Known ever since: an attribute without history takes its first known version.
 EVER_SINCE = "timestamp '1900-01-01'"
 
 
 @dataclass(frozen=True)
 class TableCounts:
-    """What became of one file's rows: landed = accepted + quarantined + superseded.
+    """What became of one entity's rows: landed = accepted + quarantined + superseded.
 
     Attributes:
         superseded: rows that say nothing new: doubled in the file, or the same as the newest version already accepted.
@@ -108,8 +112,13 @@ def prepare_raw_zone(settings: Settings) -> None:
         marker.touch()
 
 
-def land(settings: Settings, source_name: str, directory: Path) -> Batch | None:
+def land(
+    settings: Settings, source_name: str, directory: Path, delivered_elsewhere: frozenset[str] = frozenset()
+) -> Batch | None:
     """Lands what an extract directory has that is new; None when there is nothing.
+
+    Args:
+        delivered_elsewhere: entities that need not be there, because another source of the run delivers them.
 
     Raises:
         UsageError: the directory is not there.
@@ -123,11 +132,12 @@ def land(settings: Settings, source_name: str, directory: Path) -> Batch | None:
     _clean(settings, source_name)
     history = accepted_batches(settings, source_name)
     header = _extract_header(directory)
-    files = dict(_files(source, directory))
-    checksums = {name: _sha256(path) for name, path in files.items()}
+    names = names_in(directory, source)
+    files = {table.name: paths for table in source.tables if (paths := files_of(table, names))}
+    checksums = {table: _checksum(directory, paths) for table, paths in files.items()}
     changed = {
-        table: path
-        for table, path in files.items()
+        table: paths
+        for table, paths in files.items()
         if _last_seen(history, table) != (checksums[table], source.fingerprint)
     }
     # A day on which nothing changed in a file sends none of it.
@@ -135,23 +145,29 @@ def land(settings: Settings, source_name: str, directory: Path) -> Batch | None:
     missing = [
         table
         for table in source.tables
-        if table.is_required and table.name not in files and (is_full or not _last_seen(history, table.name))
+        if table.is_required
+        and table.name not in files
+        and table.name not in delivered_elsewhere
+        and (is_full or not _last_seen(history, table.name))
     ]
     newest = history[-1].extracted_at if history else None
     stated = header.get("extracted_at")
     if not changed and not missing and (stated is None or stated == newest):
         return None
 
-    connection = duckdb.connect()
+    # However large the files are, memory is not: what does not fit is set aside on disk.
+    spill: dict[str, Any] = {"temp_directory": str(settings.incoming / ".spill"), "memory_limit": MEMORY}
+    connection = duckdb.connect(config=spill)
     connection.execute("set TimeZone = 'UTC'; set preserve_insertion_order = true")
     landing = _Landing(settings, source, connection, directory, header, history)
+    landing.notes += [f"{name} is no file of this source and was not read" for name in strangers(source, names)]
     for table in missing:
-        names = " or ".join(f"{table.file}{suffix}" for suffix in SUFFIXES)
+        name = f"{table.file}.csv or {table.file}.parquet"
         landing.findings.append(
-            Finding(table.name, names, None, None, None, "is required but is not there", "export it again", "refuse")
+            Finding(table.name, name, None, None, None, "is required but is not there", "export it again", "refuse")
         )
-    for name, path in changed.items():
-        landing.read(source.table(name), path)
+    for name, paths in changed.items():
+        landing.read(source.table(name), paths)
     extracted_at = stated or landing.newest_value() or _utc_now()
     if newest and extracted_at < newest:
         raise RefusedError(
@@ -191,6 +207,25 @@ def newest_extract(settings: Settings) -> datetime:
     return datetime.fromisoformat(max(times))
 
 
+@dataclass(frozen=True)
+class _Part:
+    """One file of an entity: its rows follow the `after` rows of the files before it."""
+
+    path: Path
+    label: str
+    after: int
+    reading: Reading
+
+    @cached_property
+    def lines(self) -> list[int]:
+        return lines_of(self.path, self.reading.unreadable) if self.path.suffix == ".csv" else []
+
+    def line(self, number: int) -> int:
+        """Where a row of `landed` stands in the file."""
+        own = number - self.after
+        return self.lines[own - 1] if self.lines else own
+
+
 class _Landing:
     """One batch in the making: files read into DuckDB one after the other, judged, compared, written."""
 
@@ -210,29 +245,55 @@ class _Landing:
         self.state = header.get("state", {})
         self.is_pulled = "state" in header
         self.findings: list[Finding] = []
-        self.notes = [f"{name} is no file of this source and was not read" for name in _strangers(source, directory)]
-        self.notes += header.get("notes", [])
+        self.notes: list[str] = list(header.get("notes", []))
         self.readings: dict[str, Reading] = {}
         self.counts: dict[str, dict[str, int]] = {}
         self.known_at: dict[str, str] = {}
         # Tables whose new rows are in the order of their file, as those of a first load without a doubled key are.
         self.in_order: set[str] = set()
+        # Of the entity that is being read, the rows that are there by now.
+        self.rows: int | None = None
 
-    def read(self, table: Table, path: Path) -> None:
-        """Reads and judges one file; its new rows end in the temporary table `new_<table>`."""
-        label = f"{self.source.name} {table.file}" if self.is_pulled else path.relative_to(self.directory).as_posix()
-        reading = read(self.connection, table, path, label, self.is_pulled)
+    def read(self, table: Table, names: list[str]) -> None:
+        """Reads and judges the files of one entity; its new rows end in the temporary table `new_<table>`."""
+        unpacked = self.settings.incoming / self.source.name / ".unpacked"
+        try:
+            parts = [part for name in names if (part := self._read_file(table, name, unpacked))]
+            if len(parts) < len(names):
+                return
+            columns = list(dict.fromkeys(column for part in parts for column in part.reading.columns))
+            if len(parts) > 1:
+                # Whichever file comes first, a row stays the same row.
+                columns[len(table.columns) :] = sorted(columns[len(table.columns) :])
+            unreadable = [finding for part in parts for finding in part.reading.unreadable]
+            reading = Reading(columns=tuple(columns), unreadable=unreadable)
+            self.readings[table.name] = reading
+            self.findings += unreadable
+            self._judge(table, reading)
+            self.findings += self._findings(table, parts, reading)
+            self._compare(table, reading)
+        finally:
+            self.rows = None
+            shutil.rmtree(unpacked, ignore_errors=True)
+
+    def _read_file(self, table: Table, name: str, unpacked: Path) -> _Part | None:
+        """Adds one file to `landed`; None, with a finding, when it cannot be used."""
+        label = f"{self.source.name} {table.file}" if self.is_pulled else name
+        path = self.directory / name
+        if path.suffix == ".gz" and path.stat().st_size:
+            path, problem = unpack(path, unpacked)
+            if problem:
+                self.findings.append(Finding(table.name, label, None, None, None, problem, "export it again", "refuse"))
+                return None
+        reading = read(self.connection, table, path, label, self.rows, self.is_pulled)
         self.findings += reading.refused
         if reading.refused:
-            return
-        self.readings[table.name] = reading
+            return None
         if reading.absent:
             self.notes.append(f"{label} has no {', '.join(reading.absent)}: not known")
-        self.findings += reading.unreadable
-        self._judge(table, reading)
-        findings = self._findings(table, path, label, reading)
-        self.findings += findings
-        self._compare(table, reading)
+        part = _Part(path, label, self.rows or 0, reading)
+        self.rows = part.after + reading.rows
+        return part
 
     def _judge(self, table: Table, reading: Reading) -> None:
         """Marks each row of `landed` with what is wrong with it, and doubled keys with the row that stands."""
@@ -246,15 +307,21 @@ class _Landing:
         newest_first = f'"{updated}" desc nulls last, _row' if is_dated else "_row"
         # Two versions of a key in one file: the later update wins; without one nobody can say which is right.
         later = f'"{updated}" is distinct from first_value("{updated}") over same_key' if is_dated else "false"
+        rows, form = "landed", "table"
+        if self.is_pulled:
+            # A file a connector wrote can be read again: what is sound in it need not be kept in between.
+            rows = f'"landed_{table.name}"'
+            is_sound = not self._says(f"select 1 from {rows} where {bad}")
+            bad, form = ("false", "view") if is_sound else (bad, "table")
         self.connection.execute(
             f"""
-            create temp table "hashed_{table.name}" as
-            select *, md5(concat_ws(chr(31), {content})) as _row_hash, {bad} as _is_bad from landed
+            create temp {form} "hashed_{table.name}" as
+            select *, md5(concat_ws(chr(31), {content})) as _row_hash, {bad} as _is_bad from {rows}
             """
         )
-        (is_doubled,) = self.connection.execute(  # type: ignore[misc]
-            f'select exists (select 1 from "hashed_{table.name}" where not _is_bad group by {keys} having count(*) > 1)'
-        ).fetchone()
+        is_doubled = self._says(
+            f'select 1 from "hashed_{table.name}" where not _is_bad group by {keys} having count(*) > 1'
+        )
         # Most files double no key: then each row is the first of its key, and nothing need be put in order.
         place = (
             f"""
@@ -284,11 +351,11 @@ class _Landing:
             """
         )
         if is_doubled:
-            self.connection.execute(f'drop table "hashed_{table.name}"')
+            self._drop(f"hashed_{table.name}")
         else:
             self.in_order.add(table.name)
 
-    def _findings(self, table: Table, path: Path, label: str, reading: Reading) -> list[Finding]:
+    def _findings(self, table: Table, parts: list[_Part], reading: Reading) -> list[Finding]:
         keys = ", ".join(f'"{key}"' for key in table.keys)
         tests = ", ".join(
             f"case when {rule.bad} then {{'rule': {number}, 'value': \"{rule.column}\"}} end"
@@ -311,20 +378,28 @@ class _Landing:
         ).fetchall()
         if not broken and not doubled:
             return []
-        lines = lines_of(path, reading.unreadable) if path.suffix == ".csv" else []
+
+        def part(number: int) -> _Part:
+            return parts[bisect_right([part.after for part in parts], number - 1) - 1]
 
         def line(number: int) -> int | None:
-            if self.is_pulled:  # A row of a system is found by its key, not by a line.
-                return None
-            return lines[number - 1] if lines else number
+            # A row of a system is found by its key, not by a line.
+            return None if self.is_pulled else part(number).line(number)
 
-        def place(text: str) -> str:
+        def place(number: int, text: str) -> str:
+            label = part(number).label
             return " ".join([label, *(str(json.loads(text)[key]) for key in table.keys)]) if self.is_pulled else label
+
+        def rival(number: int, first: int) -> str:
+            if self.is_pulled:
+                return "came twice with other values"
+            where = f"in {part(first).label}, " if part(first) is not part(number) else "on "
+            return f"stands already {where}line {line(first)} with other values"
 
         findings = [
             Finding(
                 table.name,
-                place(text),
+                place(number, text),
                 line(number),
                 self.rules[rule].column,
                 value,
@@ -338,13 +413,11 @@ class _Landing:
         findings += [
             Finding(
                 table.name,
-                place(text),
+                place(number, text),
                 line(number),
                 table.keys[0],
                 " / ".join(key),
-                f"stands already on line {line(first)} with other values"
-                if line(first)
-                else "came twice with other values",
+                rival(number, first),
                 "give each row its own key, or keep the one that is right",
                 "quarantine",
                 text,
@@ -422,7 +495,7 @@ class _Landing:
         ).fetchone()  # type: ignore[misc]
         if not is_first_load:
             self.in_order.discard(table.name)
-            for name in (f"judged_{table.name}", f"hashed_{table.name}"):
+            for name in (f"judged_{table.name}", f"hashed_{table.name}", f"landed_{table.name}"):
                 self._drop(name)
         unreadable = len(reading.unreadable)
         self.counts[table.name] = {
@@ -433,6 +506,10 @@ class _Landing:
             "deleted": deleted,
             "previous": previous,
         }
+
+    def _says(self, query: str) -> bool:
+        """Whether a query finds a row."""
+        return bool(self.connection.execute(f"select exists ({query})").fetchone()[0])  # type: ignore[index]
 
     def _drop(self, name: str) -> None:
         """Drops a temporary table or view, whichever it is, if it is there."""
@@ -525,7 +602,7 @@ class _Landing:
                     from findings_frame
                     where "table" = {literal(name)}
                     group by all
-                    order by line
+                    order by file, line
                 ) to {literal(str(folder / f"{name}.parquet"))} (format parquet)
                 """
             )
@@ -543,29 +620,6 @@ def _waiting(settings: Settings, source: str) -> Iterator[Path]:
     return (path.parent for path in sorted((settings.incoming / source).glob("*/batch.json")))
 
 
-def _files(source: Source, directory: Path) -> Iterator[tuple[str, Path]]:
-    for table in source.tables:
-        found = [directory / f"{table.file}{suffix}" for suffix in SUFFIXES]
-        found = [path for path in found if path.exists()]
-        if len(found) > 1:
-            raise SourceError(f"{table.file} is there as CSV and as Parquet in {directory}: remove one of the two.")
-        if found:
-            yield table.name, found[0]
-
-
-def _strangers(source: Source, directory: Path) -> list[str]:
-    """Files beside the contract's that look as if they were meant to be read."""
-    expected = {f"{table.file}{suffix}" for table in source.tables for suffix in SUFFIXES}
-    folders = {(directory / table.file).parent for table in source.tables}
-    present = {
-        path.relative_to(directory).as_posix()
-        for folder in folders
-        for path in folder.glob("*")
-        if path.suffix in SUFFIXES
-    }
-    return sorted(present - expected)
-
-
 def _last_seen(history: list[Batch], table: str) -> tuple[str, str] | None:
     return next(
         (
@@ -579,7 +633,7 @@ def _last_seen(history: list[Batch], table: str) -> tuple[str, str] | None:
 
 
 def _extract_header(directory: Path) -> dict[str, Any]:
-    path = directory / "extract.json"
+    path = directory / HEADER
     if not path.exists():
         return {}
     form = '{"extracted_at": "2026-11-23T06:00:00Z", "mode": "full"}'
@@ -596,9 +650,13 @@ def _extract_header(directory: Path) -> dict[str, Any]:
         raise SourceError(f"{path} cannot be understood ({error}); write it as {form}.") from None
 
 
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+def _checksum(directory: Path, names: list[str]) -> str:
+    """Of one file, its own; of several, one over theirs."""
+    digests = {}
+    for name in names:
+        with (directory / name).open("rb") as file:
+            digests[name] = hashlib.file_digest(file, "sha256").hexdigest()
+    return digests[names[0]] if len(names) == 1 else hashlib.sha256(json.dumps(digests).encode()).hexdigest()
 
 
 def _utc_now() -> str:

@@ -13,8 +13,6 @@ import duckdb
 from orchestration.ingest.contract import Table
 from orchestration.ingest.rules import literal
 
-SUFFIXES = (".csv", ".parquet")
-
 
 @dataclass(frozen=True)
 class Finding:
@@ -52,26 +50,34 @@ class Reading:
 
     Attributes:
         columns: columns of `landed`: the contract's first, then the file's own as `x_<name>`.
+        rows: how many of the file are in `landed`.
         absent: contract columns the file does not have.
         unreadable: findings of rows that never made it into `landed`.
         refused: findings for which the file cannot be used at all; then there is no `landed`.
     """
 
     columns: tuple[str, ...] = ()
+    rows: int = 0
     absent: tuple[str, ...] = ()
     unreadable: list[Finding] = field(default_factory=list)
     refused: list[Finding] = field(default_factory=list)
 
 
 def read(
-    connection: duckdb.DuckDBPyConnection, table: Table, path: Path, label: str, is_pulled: bool = False
+    connection: duckdb.DuckDBPyConnection,
+    table: Table,
+    path: Path,
+    label: str,
+    after: int | None = None,
+    is_pulled: bool = False,
 ) -> Reading:
     """Reads `path` into the temporary table `landed`: text columns, and `_row` counting the readable rows from 1.
 
     Surrounding white space goes, an empty text is null; nothing else changes. `label` names the file in messages.
-    A file a connector has just written is that already: `landed` is a view of it.
+    With `after` the rows are added to the so many that other files of the entity have brought.
+    A file a connector has just written is that already: `landed` is a view of it, and of `landed_<table>`.
     """
-    refuse = _Refusal(table, label)
+    refuse = _Refusal(table, label, after)
     if path.stat().st_size == 0:
         return refuse(
             1,
@@ -113,6 +119,7 @@ class _Refusal:
 
     table: Table
     label: str
+    after: int | None = None
 
     def finding(self, line: int | None, column: str | None, reason: str, what_to_do: str) -> Finding:
         return Finding(self.table.name, self.label, line, column, None, reason, what_to_do, "refuse")
@@ -157,10 +164,22 @@ def _land(
         f'{as_text.format(landed[name]) if name in landed else "null::varchar"} as "{name}"'
         for name in [*contracted, *extra]
     )
-    form, row = ("view", "file_row_number + 1") if is_pulled else ("table", "row_number() over ()")
-    connection.execute(f"create or replace temp {form} landed as select {row} as _row, {select} from {relation}")
+    if is_pulled:
+        view = f'"landed_{table.name}"'
+        connection.execute(f"create temp view {view} as select file_row_number + 1 as _row, {select} from {relation}")
+        connection.execute(f"create or replace temp view landed as from {view}")
+    else:
+        rows = f"select {refuse.after or 0} + row_number() over () as _row, {select} from {relation}"
+        if refuse.after is None:
+            connection.execute(f"create or replace temp table landed as {rows}")
+        else:
+            for name in extra:
+                connection.execute(f'alter table landed add column if not exists "{name}" varchar')
+            connection.execute(f"insert into landed by name {rows}")
+    (count,) = connection.execute("select count(*) from landed").fetchone() or (0,)
     return Reading(
         columns=(*contracted, *extra),
+        rows=count - (refuse.after or 0),
         absent=tuple(name for name in contracted if name not in header),
     )
 

@@ -11,8 +11,10 @@ import json
 import os
 import shutil
 from collections.abc import Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -24,12 +26,18 @@ from orchestration.settings import Settings
 if TYPE_CHECKING:
     import pyarrow as pa
 
+    from orchestration.diagnosis import Diagnosis
+
 # What each connector cannot do without.
 NEEDED = {
     "salesforce": ("salesforce_url", "salesforce_client_id", "salesforce_client_secret"),
     "hubspot": ("hubspot_token",),
     "sql": ("sql_url", "sql_tables"),
 }
+
+
+# A number written as 1.25E7.
+EXPONENT = r"^[+-]?\d+(\.\d*)?[eE][+-]?\d+$"
 
 
 @dataclass(frozen=True)
@@ -39,10 +47,34 @@ class Offer:
     Attributes:
         fields: every field that can be read, and the system's type of it.
         problem: why the table cannot be read at all, and what to grant; empty when it can.
+        whole_because: why changes alone are not enough, so that the table is read whole at each sync; mostly empty.
+        deletions_kept: how long the system tells of a deleted row; a table that was not read for longer is read whole.
+        notes: what a person wants to know of this table.
+        origin: what the rows are of, where that is a setting; those of another one are all read.
     """
 
     fields: Mapping[str, str] = field(default_factory=dict)
     problem: str = ""
+    whole_because: str = ""
+    deletions_kept: timedelta | None = None
+    notes: tuple[str, ...] = ()
+    origin: str = ""
+
+
+@dataclass(frozen=True)
+class Lack:
+    """What cannot be read of one table.
+
+    Attributes:
+        problem: why nothing can be read of it, and what to grant; empty when something can.
+        fields: fields that are wanted and not offered.
+        columns: the columns of the source's table that are not filled for it.
+    """
+
+    table: str
+    problem: str = ""
+    fields: tuple[str, ...] = ()
+    columns: tuple[str, ...] = ()
 
 
 @dataclass
@@ -123,6 +155,21 @@ def connect(settings: Settings, source: Source) -> Connector:
         ) from None
 
 
+def examine(settings: Settings, source: Source) -> list[Diagnosis]:
+    """What `sightline doctor` tells of the access itself: who we are there, the budget of calls, the clock."""
+    if source.connector == "salesforce":
+        from orchestration.ingest.salesforce import examine_salesforce
+
+        return list(examine_salesforce(settings))
+    if source.connector == "hubspot":
+        from orchestration.ingest.hubspot import examine_hubspot
+
+        return list(examine_hubspot(settings))
+    from orchestration.ingest.databases import examine_database
+
+    return examine_database(settings)
+
+
 def sync(settings: Settings, source_name: str) -> Path:
     """Pulls what changed and returns the directory it can be landed from.
 
@@ -133,6 +180,11 @@ def sync(settings: Settings, source_name: str) -> Path:
     source = load_source(source_name)
     history = accepted_batches(settings, source_name)
     state: dict[str, Any] = history[-1].state if history else {}
+    # A row that was kept out may be let in by what policy has learnt since, and would not come by itself.
+    kept_out = {counts.table for batch in history for counts in batch.tables if counts.quarantined}
+    for name in kept_out & set(state):
+        if state[name].get("rules") != source.fingerprint:
+            state[name] = {**state[name], "cursor": None}
     folder = settings.inbox / source_name
     progress = _Progress.resume(folder, base=history[-1].batch_id if history else "", rules=source.fingerprint)
     try:
@@ -179,6 +231,21 @@ def chosen_fields(table: Table, offer: Offer) -> tuple[dict[str, str], list[str]
     return fields, sorted(name for name in wanted.values() if name and name not in offer.fields)
 
 
+def lacks(connector: Connector, source: Source) -> Iterator[Lack]:
+    """What a system does not let us read of a source, a table after the other."""
+    for table in source.tables:
+        offer = connector.offer(table)
+        fields, missing = chosen_fields(table, offer)
+        if offer.problem:
+            yield Lack(table.name, offer.problem, columns=tuple(column.name for column in table.columns))
+        elif missing:
+            # A mapped column that no field was chosen for is not lacking: nobody asked for it.
+            asked = [column.name for column in table.columns if not column.is_mapped]
+            asked += [column for column in table.fields.values() if column not in asked]
+            unfilled = tuple(column for column in asked if column not in fields)
+            yield Lack(table.name, fields=tuple(missing), columns=unfilled)
+
+
 @dataclass
 class _Progress:
     """What one sync has got so far: `progress.json` beside the files."""
@@ -220,46 +287,92 @@ def _pull(connector: Connector, table: Table, last: dict[str, Any], progress: _P
         progress.tables[table.name] = {}
         progress.save()
         return
+    if last and offer.origin != last.get("origin", ""):
+        last = {**last, "cursor": None}
     fields, missing = chosen_fields(table, offer)
     keys = [key for key in table.keys if key not in fields]
     if keys:
         raise SourceError(f"{table.name} does not let its {', '.join(keys)} be read; grant the field and run again.")
     types = {name: offer.fields[name] for name in fields.values()}
-    progress.notes += _differences(table, fields, types, missing, last)
-    # A field that is new here has values in rows that do not change for it: all of them are read again.
-    is_new = not fields.items() <= last.get("fields", {}).items()
-    is_whole = table.cursor is None or table.cursor not in offer.fields or is_new
+    progress.notes += [*offer.notes, *_differences(table, fields, types, missing, last)]
+    began = datetime.now(UTC)
+    if offer.whole_because and table.cursor is not None:
+        progress.notes.append(f"{table.name} is read whole at each sync: {offer.whole_because}")
+    # A field that is new here, or of another type, has values in rows that do not change for it: all are read again.
+    is_new = not fields.items() <= last.get("fields", {}).items() or not types.items() <= last.get("types", {}).items()
+    is_late = offer.deletions_kept is not None and (
+        "read_at" in last and began - datetime.fromisoformat(last["read_at"]) > offer.deletions_kept
+    )
+    has_cursor = table.cursor is not None and table.cursor in offer.fields
+    is_whole = not has_cursor or is_new or is_late or bool(offer.whole_because)
     since = None if is_whole else last.get("cursor")
     path = progress.folder / f"{table.file}.parquet"
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_suffix(".part")
-    schema = pa.schema([(column, pa.string()) for column in fields])
+    # The same rows mean something else when they are all there are: then the file is not the same either.
+    meaning = {"rows": "all" if since is None else "changes"}
+    schema = pa.schema([(column, pa.string()) for column in fields], metadata=meaning)
     cursor, rows = since, 0
     memory_path = progress.folder / f"{table.name}.memory.json"
     memory = Memory(memory_path, json.loads(memory_path.read_text()) if memory_path.exists() else {})
-    # Read once, by the landing: quick to write before small.
-    with pq.ParquetWriter(part, schema, compression="lz4", use_dictionary=False) as writer:
+
+    def write(piece: pa.Table) -> None:
+        writer.write_table(_tidied(piece.select(list(fields)).cast(schema), table))
+
+    # Read once, by the landing: quick to write before small. One piece is written while the next is asked for.
+    with (
+        pq.ParquetWriter(part, schema, compression="lz4", use_dictionary=False) as writer,
+        ThreadPoolExecutor(max_workers=1) as hand,
+    ):
+        written: Future[None] | None = None
         for piece, newest in connector.pull(table, fields, since, memory):
-            writer.write_table(_tidied(piece.select(list(fields)).cast(schema)))
+            if written:
+                written.result()
+            written = hand.submit(write, piece)
             cursor, rows = newest or cursor, rows + piece.num_rows
+        if written:
+            written.result()
     if rows or since is None:
         os.replace(part, path)
     else:
         part.unlink()
     progress.tables[table.name] = {
         "whole": since is None,
-        "state": {"cursor": cursor, "fields": fields, "types": types},
+        "state": {
+            "cursor": cursor,
+            "fields": fields,
+            "types": types,
+            "read_at": began.isoformat(timespec="seconds"),
+            "rules": progress.rules,
+            "origin": offer.origin,
+        },
     }
     progress.save()
     memory_path.unlink(missing_ok=True)
 
 
-def _tidied(piece: pa.Table) -> pa.Table:
-    """Without white space around a value; an empty value is null."""
+def without_exponent(texts: Any) -> Any:
+    """1.25E7 as 12500000, in an Arrow array or its chunks; there are few, so they are written one by one."""
     import pyarrow as pa
     import pyarrow.compute as pc
 
-    columns = [pc.ascii_trim_whitespace(column) for column in piece.columns]
+    has = pc.fill_null(pc.match_substring_regex(texts, EXPONENT), False)
+    if not pc.any(has).as_py():
+        return texts
+    plain = [format(Decimal(text), "f") for text in texts.filter(has).to_pylist()]
+    if isinstance(texts, pa.ChunkedArray):
+        texts, has = texts.combine_chunks(), has.combine_chunks()
+    return pc.replace_with_mask(texts, has, pa.array(plain, pa.string()))
+
+
+def _tidied(piece: pa.Table, table: Table) -> pa.Table:
+    """Without white space around a value; an empty value is null, and a number has all its digits."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    numbers = {column.name for column in table.columns if column.data_type in ("int", "decimal", "rate", "share")}
+    trimmed = {name: pc.ascii_trim_whitespace(piece[name]) for name in piece.column_names}
+    columns = [without_exponent(column) if name in numbers else column for name, column in trimmed.items()]
     empty = pa.scalar("", pa.string())
     return pa.table(
         [pc.if_else(pc.equal(column, empty), pa.scalar(None, pa.string()), column) for column in columns],

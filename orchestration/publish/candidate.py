@@ -6,7 +6,7 @@ import json
 import shutil
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -22,13 +22,18 @@ STORAGE_VERSION = "v1.2.0"
 
 @dataclass(frozen=True)
 class Build:
-    """What the SQL was run for, as written beside the warehouse when dbt has finished."""
+    """What the SQL was run for, as written beside the warehouse when dbt has finished.
+
+    Attributes:
+        delivered: of several sources, the entities that those which speak the contract have really delivered.
+    """
 
     as_of_date: str
     sources: list[str]
     target: str
     reporting_currency: str
     extracted_at: str
+    delivered: dict[str, list[str]] = field(default_factory=dict)
 
 
 def write_build(settings: Settings, build: Build) -> None:

@@ -121,7 +121,13 @@ def _batch_summary(batch: Batch) -> dict[str, Any]:
         key: sum(getattr(table, key) for table in batch.tables)
         for key in ("landed", "accepted", "quarantined", "superseded", "deleted")
     }
-    return {"source": batch.source, "batch_id": batch.batch_id, "extracted_at": batch.extracted_at, **totals}
+    return {
+        "source": batch.source,
+        "batch_id": batch.batch_id,
+        "extracted_at": batch.extracted_at,
+        **totals,
+        "notes": batch.notes,
+    }
 
 
 def _model_summary(candidate: Path) -> dict[str, Any]:

@@ -35,7 +35,7 @@ def findings(settings: Settings, batch: Batch) -> list[Finding]:
         Finding(table, *row)
         for table in order
         for path in (settings.quarantine / batch.source / batch.batch_id).glob(f"{table}.parquet")
-        for row in duckdb.execute(f"select {columns} from read_parquet({literal(str(path))}) order by line").fetchall()
+        for row in duckdb.execute(f"select {columns} from {literal(str(path))} order by file, line").fetchall()
     ]
 
 

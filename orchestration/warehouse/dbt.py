@@ -66,7 +66,9 @@ def build_environment(build: Build, increment: Increment | None) -> dict[str, st
         increment: what has come since the last build; without it tables that grow are told from the beginning.
     """
     last = increment or Increment(last_as_of_date=None, new_batches=[])
-    return {"SIGHTLINE_BUILD": json.dumps({"as_of_date": build.as_of_date, **asdict(last)})}
+    return {
+        "SIGHTLINE_BUILD": json.dumps({"as_of_date": build.as_of_date, "delivered": build.delivered, **asdict(last)})
+    }
 
 
 def build_arguments(settings: Settings, build: Build, increment: Increment | None) -> list[str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from datetime import date
 from pathlib import Path
 
@@ -19,6 +19,7 @@ class LastBuild:
     Attributes:
         code: digest of models, macros, contract and policy.
         batches: ids of the batches there were, of all sources.
+        delivered: as of the build; it decides how ids are told.
     """
 
     code: str
@@ -27,6 +28,7 @@ class LastBuild:
     target: str
     reporting_currency: str
     batches: list[str]
+    delivered: dict[str, list[str]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -44,17 +46,19 @@ class Increment:
 def find_increment(settings: Settings, build: Build) -> Increment | None:
     """What has come since the last build, or None when everything has to be told from the beginning.
 
-    That is so when there is none that ended well, when code, policy, sources, engine or currency are others, when the
-    day lies before that of the last build, when a batch it had is gone, and on Spark, whose tables cannot grow.
+    That is so when there is none that ended well, when code, policy, sources, what they deliver, engine or currency are
+    others, when the day lies before that of the last build, when a batch it had is gone, and on Spark, whose tables
+    cannot grow.
     """
     path = _record(settings)
     if not path.exists() or build.target == "spark":
         return None
     last = LastBuild(**json.loads(path.read_text(encoding="utf-8")))
     now = _facts(settings, build)
-    is_same = (last.code, last.sources, last.target, last.reporting_currency) == (
+    is_same = (last.code, last.sources, last.delivered, last.target, last.reporting_currency) == (
         now.code,
         now.sources,
+        now.delivered,
         now.target,
         now.reporting_currency,
     )
@@ -101,5 +105,6 @@ def _facts(settings: Settings, build: Build) -> LastBuild:
         sources=build.sources,
         target=build.target,
         reporting_currency=build.reporting_currency,
+        delivered=build.delivered,
         batches=[batch.batch_id for source in build.sources for batch in accepted_batches(settings, source)],
     )

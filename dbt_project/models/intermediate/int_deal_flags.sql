@@ -54,6 +54,9 @@ delivered as (
         (
             select count(*) from {{ ref('int_opportunity_events') }} as events
             where events.field = 'next_step'
+        ) + (
+            select count(*) from {{ ref('int_loaded_changes') }} as loaded
+            where loaded.field = 'next_step'
         ) > 0 as has_next_steps,
         {{ deal_policy('push_cycle_share') }} as push_cycle_share,
         {{ deal_policy('amount_kept_share') }} as amount_kept_expected,

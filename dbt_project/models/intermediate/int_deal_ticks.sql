@@ -30,8 +30,21 @@ history as (
 ),
 
 changes as (
-    select * from {{ ref('int_opportunity_events') }}
+    select
+        opportunity_id,
+        field,
+        new_value,
+        changed_at
+    from {{ ref('int_opportunity_events') }}
     where not is_doubled and not is_unreadable and not is_after and {{ is_live() }}
+    union all
+    select
+        opportunity_id,
+        field,
+        new_value,
+        changed_at
+    from {{ ref('int_loaded_changes') }}
+    where {{ is_live() }}
 ),
 
 calendar as (

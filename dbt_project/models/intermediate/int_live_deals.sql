@@ -47,6 +47,10 @@ last_teams as (
     select * from {{ last_built('funnel', 'deal_teams') }}
 ),
 
+last_loaded as (
+    select * from {{ last_built('intermediate', 'int_loaded_changes') }}
+),
+
 last_visits as (
     select * from {{ last_built('funnel', 'stage_visits') }}
 ),
@@ -176,12 +180,31 @@ upheavals as (
         having count(case when opportunity_id not in (select touched.opportunity_id from touched) then 1 end) = 0
     ) as only_of_touched_deals
     union all
+    -- The second load of a source tells of all its deals how they changed, where no event did.
+    select 'loads' as reason from opportunities
+    where _operation = 'upsert' and _source not in (select told._source from opportunity_changes as told where not told.is_new)
+    group by _source
+    having count(distinct _batch_id) > 1 and count(distinct case when not is_new then _batch_id end) = 1
+    union all
+    -- A first event takes the place of what loads told of the days after it.
+    select 'first events' as reason from opportunity_changes
+    group by _source, field
+    having min(changed_at) < coalesce(min(case when not is_new then changed_at end), {{ end_of_day(last_as_of_date()) }})
+    union all
+    select 'next steps' as reason from opportunities
+    where
+        is_new and next_step is not null
+        and not exists (select 1 from last_loaded where last_loaded.field = 'next_step')
+        and not exists (select 1 from opportunity_changes as told where told.field = 'next_step' and not told.is_new)
+    union all
     select 'next steps' as reason from opportunity_changes
     where field = 'next_step'
     having count(case when is_new then 1 end) > 0 and count(case when not is_new then 1 end) = 0
     {%- for entity in ('activities', 'opportunity_contacts', 'opportunity_team', 'qualifications', 'opportunity_changes') %}
     union all
     select '{{ entity }}' as reason from {{ entity }}
+    {{- '
+    group by _source' if entity == 'opportunity_changes' }}
     having count(case when is_new then 1 end) > 0 and count(case when not is_new then 1 end) = 0
     {%- endfor %}
 ),

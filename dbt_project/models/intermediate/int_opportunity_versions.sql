@@ -46,6 +46,9 @@ final as (
         seen.currency,
         seen.forecast_category,
         seen.owner_id,
+        seen.competitor,
+        seen.next_step,
+        seen._source,
         seen._batch_id,
         seen._operation,
         seen._operation = 'delete' or coalesce(seen.is_deleted, false) as is_deleted,
@@ -53,6 +56,7 @@ final as (
         seen.is_dated,
         seen.close_date,
         created.created_at,
+        seen._extracted_at,
         seen.seen_at,
         case
             when

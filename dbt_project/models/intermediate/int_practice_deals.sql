@@ -167,6 +167,14 @@ facts as (
     union all
     select
         opportunity_id,
+        'next_step' as fact,
+        cast(changed_at as string) as what,
+        changed_at as happened_at
+    from {{ ref('int_loaded_changes') }}
+    where field = 'next_step'
+    union all
+    select
+        opportunity_id,
         'verified' as fact,
         element as what,
         min(assessed_at) as happened_at

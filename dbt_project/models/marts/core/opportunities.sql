@@ -30,8 +30,21 @@ lines as (
 ),
 
 changes as (
-    select * from {{ ref('int_opportunity_changes_known') }}
+    select
+        opportunity_id,
+        field,
+        old_value,
+        changed_at
+    from {{ ref('int_opportunity_changes_known') }}
     where not _is_deleted and {{ is_live() }} and cast(changed_at as date) <= {{ as_of_date() }}
+    union all
+    select
+        opportunity_id,
+        field,
+        old_value,
+        changed_at
+    from {{ ref('int_loaded_changes') }}
+    where {{ is_live() }}
 ),
 
 contacts as (
@@ -47,9 +60,22 @@ team as (
 -- An entity without a single row was not delivered: then nothing is known, which is not the same as zero.
 delivered as (
     select
-        (select count(*) from {{ ref('int_opportunity_changes_known') }}) > 0 as has_changes,
         (select count(*) from {{ ref('int_opportunity_contacts_known') }}) > 0 as has_contacts,
         (select count(*) from {{ ref('int_opportunity_team_known') }}) > 0 as has_team
+),
+
+-- Sources that tell how their deals have changed: by events, or because more than one load of them is known.
+telling_sources as (
+    select deals._source
+    from {{ ref('int_opportunities_known') }} as deals
+    inner join {{ ref('int_opportunity_changes_known') }} as events on deals.opportunity_id = events.opportunity_id
+    group by deals._source
+    union
+    select _source
+    from {{ ref('int_opportunities_versions') }}
+    where _operation = 'upsert'
+    group by _source
+    having count(distinct _batch_id) > 1
 ),
 
 -- Where the deal stood on the as-of date; a deal of unknown creation has no history and is told by its row.
@@ -103,6 +129,7 @@ current_states as (
         known.product_id,
         known.stage as row_stage,
         states.opportunity_id is not null as has_history,
+        known._source in (select telling_sources._source from telling_sources) as has_changes,
         case when states.opportunity_id is null then known._is_deleted else states.is_deleted end as is_deleted,
         coalesce(cast(known.closed_at as date), known.close_date) as row_closed_on,
         case when states.opportunity_id is null then known.stage else states.stage end as stage,
@@ -341,22 +368,22 @@ final as (
         ) as age_days,
         cast(
             case
-                when rated.closed_on >= rated.created_on and not (delivered.has_changes and created_closed.opportunity_id is not null)
+                when rated.closed_on >= rated.created_on and not (rated.has_changes and created_closed.opportunity_id is not null)
                     then {{ day_count('rated.created_on', 'rated.closed_on') }}
             end as bigint
         ) as cycle_days,
         cast(
             case
-                when delivered.has_changes and rated.closed_on is null
+                when rated.has_changes and rated.closed_on is null
                     then {{ day_count('coalesce(change_totals.stage_changed_on, rated.created_on)', as_of_date()) }}
             end as bigint
         ) as stage_age_days,
-        cast(case when delivered.has_changes then coalesce(push_totals.push_count, 0) end as bigint) as push_count,
-        cast(case when delivered.has_changes then coalesce(push_totals.push_days, 0) end as bigint) as push_days,
+        cast(case when rated.has_changes then coalesce(push_totals.push_count, 0) end as bigint) as push_count,
+        cast(case when rated.has_changes then coalesce(push_totals.push_days, 0) end as bigint) as push_days,
         cast(
             case
-                when delivered.has_changes and coalesce(change_totals.amount_change_count, 0) = 0 then 0
-                when delivered.has_changes then rated.amount - change_totals.first_amount
+                when rated.has_changes and coalesce(change_totals.amount_change_count, 0) = 0 then 0
+                when rated.has_changes then rated.amount - change_totals.first_amount
             end as decimal(18, 4)
         ) as amount_change,
         cast(case when delivered.has_contacts then coalesce(contact_totals.contact_count, 0) end as bigint) as contact_count,

@@ -1,0 +1,3 @@
+select
+    {{ typed_columns('sql', 'customers') }}
+from {{ source('sql', 'customers') }} as landed

@@ -1,0 +1,3 @@
+select
+    {{ typed_columns('sql', 'invoice_lines') }}
+from {{ source('sql', 'invoice_lines') }} as landed

@@ -1,0 +1,3 @@
+select
+    {{ typed_columns('sql', 'invoices') }}
+from {{ source('sql', 'invoices') }} as landed

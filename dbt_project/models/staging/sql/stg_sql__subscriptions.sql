@@ -1,0 +1,3 @@
+select
+    {{ typed_columns('sql', 'subscriptions') }}
+from {{ source('sql', 'subscriptions') }} as landed

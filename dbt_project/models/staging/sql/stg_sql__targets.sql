@@ -1,0 +1,3 @@
+select
+    {{ typed_columns('sql', 'targets') }}
+from {{ source('sql', 'targets') }} as landed
