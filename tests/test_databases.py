@@ -135,8 +135,7 @@ def landed(batch: Batch) -> dict[str, int]:
 
 
 def pulled(settings: Settings, table: str) -> int:
-    (count,) = duckdb.execute(f"select count(*) from '{sync(settings, 'sql') / table}.parquet'").fetchone() or (0,)
-    return int(count)
+    return int(pa.ipc.open_file(f"{sync(settings, 'sql') / table}.arrow").read_all().num_rows)
 
 
 def test_the_source_is_the_finance_part_of_the_extract_contract() -> None:

@@ -54,7 +54,7 @@ def test_the_summary_says_where_the_release_is_what_the_gates_said_and_what_next
         "8,800",
         "Landing gate: passed",
         "8,927 landed = 8,927 accepted + 0 quarantined + 0 superseded",
-        "Publish gate: 13 of 13 expectations met",
+        "Publish gate: 14 of 14 expectations met",
         "Next: ",
     ):
         assert words in maven_run.output

@@ -17,6 +17,8 @@ from orchestration.ingest.contract import Source, Table
 
 SUFFIXES = (".csv", ".csv.gz", ".parquet")
 HEADER = "extract.json"
+# What a connector writes for the landing that follows: quick to write and to read, and as large as what it holds.
+PULLED = ".arrow"
 
 
 def names_in(directory: Path, source: Source) -> list[str]:
@@ -33,7 +35,7 @@ def files_of(table: Table, names: Sequence[str]) -> list[str]:
     Raises:
         SourceError: it is there more than once.
     """
-    single = [name for name in names if name in {f"{table.file}{suffix}" for suffix in SUFFIXES}]
+    single = [name for name in names if name in {f"{table.file}{suffix}" for suffix in (*SUFFIXES, PULLED)}]
     several = sorted(name for name in names if is_data(name) and PurePosixPath(name).parent.as_posix() == table.file)
     found = [*single, *([f"{table.file}/"] if several else [])]
     if len(found) > 1:

@@ -23,7 +23,7 @@ import duckdb
 
 from orchestration.errors import RefusedError, SourceError, UsageError
 from orchestration.ingest.contract import Source, Table, load_source
-from orchestration.ingest.files import HEADER, files_of, names_in, strangers, unpack
+from orchestration.ingest.files import HEADER, PULLED, files_of, names_in, strangers, unpack
 from orchestration.ingest.reading import Finding, Reading, lines_of, read
 from orchestration.ingest.rules import literal, rules_for
 from orchestration.settings import Settings, known_sources
@@ -133,6 +133,8 @@ def land(
     history = accepted_batches(settings, source_name)
     header = _extract_header(directory)
     names = names_in(directory, source)
+    if "state" not in header:
+        names = [name for name in names if not name.endswith(PULLED)]
     files = {table.name: paths for table in source.tables if (paths := files_of(table, names))}
     checksums = {table: _checksum(directory, paths) for table, paths in files.items()}
     changed = {
@@ -651,9 +653,11 @@ def _extract_header(directory: Path) -> dict[str, Any]:
 
 
 def _checksum(directory: Path, names: list[str]) -> str:
-    """Of one file, its own; of several, one over theirs."""
+    """Of one file, its own; of several, one over theirs. A connector's file is never the one of before."""
     digests = {}
     for name in names:
+        if name.endswith(PULLED):
+            return hashlib.sha256(f"{name}|{(directory / name).stat().st_mtime_ns}".encode()).hexdigest()
         with (directory / name).open("rb") as file:
             digests[name] = hashlib.file_digest(file, "sha256").hexdigest()
     return digests[names[0]] if len(names) == 1 else hashlib.sha256(json.dumps(digests).encode()).hexdigest()

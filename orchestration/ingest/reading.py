@@ -86,10 +86,7 @@ def read(
             "export it again, or remove it when it has no rows",
         )
     if is_pulled:
-        relation = f"read_parquet({literal(str(path))}, file_row_number = true)"
-        header = [row[0] for row in connection.execute(f"describe select * from {relation}").fetchall()]
-        header.remove("file_row_number")
-        return _land(connection, table, header, relation, None, refuse, is_pulled)
+        return _land(connection, table, *_register(connection, table, path), None, refuse, is_pulled)
     return (_read_parquet if path.suffix == ".parquet" else _read_csv)(connection, table, path, refuse)
 
 
@@ -166,7 +163,7 @@ def _land(
     )
     if is_pulled:
         view = f'"landed_{table.name}"'
-        connection.execute(f"create temp view {view} as select file_row_number + 1 as _row, {select} from {relation}")
+        connection.execute(f"create temp view {view} as select _row, {select} from {relation}")
         connection.execute(f"create or replace temp view landed as from {view}")
     else:
         rows = f"select {refuse.after or 0} + row_number() over () as _row, {select} from {relation}"
@@ -182,6 +179,18 @@ def _land(
         rows=count - (refuse.after or 0),
         absent=tuple(name for name in contracted if name not in header),
     )
+
+
+def _register(connection: duckdb.DuckDBPyConnection, table: Table, path: Path) -> tuple[list[str], str]:
+    """The columns of a connector's file, and what DuckDB calls it; it is read where it lies, not into memory."""
+    import pyarrow as pa
+
+    name = f"pulled_{table.name}"
+    rows = pa.ipc.open_file(pa.memory_map(str(path))).read_all()
+    # An answer of which not all was fetched is in the way of a new name, as it is not of a new query.
+    connection.complete()
+    connection.register(name, rows)
+    return [column for column in rows.column_names if column != "_row"], f'"{name}"'
 
 
 def _read_parquet(connection: duckdb.DuckDBPyConnection, table: Table, path: Path, refuse: _Refusal) -> Reading:

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from orchestration.errors import SightlineError, SourceError, UsageError
 from orchestration.ingest.contract import Source, Table, load_source
+from orchestration.ingest.files import PULLED
 from orchestration.ingest.landing import accepted_batches
 from orchestration.settings import Settings
 
@@ -279,7 +280,6 @@ class _Progress:
 def _pull(connector: Connector, table: Table, last: dict[str, Any], progress: _Progress) -> None:
     """Pulls one table into its file and remembers that it is done."""
     import pyarrow as pa
-    import pyarrow.parquet as pq
 
     offer = connector.offer(table)
     if offer.problem:
@@ -306,29 +306,24 @@ def _pull(connector: Connector, table: Table, last: dict[str, Any], progress: _P
     has_cursor = table.cursor is not None and table.cursor in offer.fields
     is_whole = not has_cursor or is_new or is_late or bool(offer.whole_because)
     since = None if is_whole else last.get("cursor")
-    path = progress.folder / f"{table.file}.parquet"
+    path = progress.folder / f"{table.file}{PULLED}"
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_suffix(".part")
-    # The same rows mean something else when they are all there are: then the file is not the same either.
-    meaning = {"rows": "all" if since is None else "changes"}
-    schema = pa.schema([(column, pa.string()) for column in fields], metadata=meaning)
+    schema = pa.schema([("_row", pa.int64()), *((column, pa.string()) for column in fields)])
     cursor, rows = since, 0
     memory_path = progress.folder / f"{table.name}.memory.json"
     memory = Memory(memory_path, json.loads(memory_path.read_text()) if memory_path.exists() else {})
 
-    def write(piece: pa.Table) -> None:
-        writer.write_table(_tidied(piece.select(list(fields)).cast(schema), table))
+    def write(piece: pa.Table, after: int) -> None:
+        writer.write_table(_tidied(piece, table, schema, after))
 
-    # Read once, by the landing: quick to write before small. One piece is written while the next is asked for.
-    with (
-        pq.ParquetWriter(part, schema, compression="lz4", use_dictionary=False) as writer,
-        ThreadPoolExecutor(max_workers=1) as hand,
-    ):
+    # One piece is written while the next is asked for.
+    with pa.ipc.new_file(str(part), schema) as writer, ThreadPoolExecutor(max_workers=1) as hand:
         written: Future[None] | None = None
         for piece, newest in connector.pull(table, fields, since, memory):
             if written:
                 written.result()
-            written = hand.submit(write, piece)
+            written = hand.submit(write, piece, rows)
             cursor, rows = newest or cursor, rows + piece.num_rows
         if written:
             written.result()
@@ -365,19 +360,23 @@ def without_exponent(texts: Any) -> Any:
     return pc.replace_with_mask(texts, has, pa.array(plain, pa.string()))
 
 
-def _tidied(piece: pa.Table, table: Table) -> pa.Table:
-    """Without white space around a value; an empty value is null, and a number has all its digits."""
+def _tidied(piece: pa.Table, table: Table, schema: pa.Schema, after: int) -> pa.Table:
+    """The columns of `schema`, its rows counted on from `after`: without white space around a value, an empty value is
+    null, and a number has all its digits."""
+    import numpy as np
     import pyarrow as pa
     import pyarrow.compute as pc
 
     numbers = {column.name for column in table.columns if column.data_type in ("int", "decimal", "rate", "share")}
-    trimmed = {name: pc.ascii_trim_whitespace(piece[name]) for name in piece.column_names}
-    columns = [without_exponent(column) if name in numbers else column for name, column in trimmed.items()]
-    empty = pa.scalar("", pa.string())
-    return pa.table(
-        [pc.if_else(pc.equal(column, empty), pa.scalar(None, pa.string()), column) for column in columns],
-        schema=piece.schema,
-    )
+    nothing = pa.scalar(None, pa.string())
+    columns = [pa.array(np.arange(after + 1, after + piece.num_rows + 1))]
+    for name in schema.names[1:]:
+        column = pc.ascii_trim_whitespace(piece[name].cast(pa.string()))
+        is_empty = pc.equal(pc.binary_length(column), 0)
+        if pc.any(is_empty).as_py():
+            column = pc.if_else(is_empty, nothing, column)
+        columns.append(without_exponent(column) if name in numbers else column)
+    return pa.table(columns, schema=schema)
 
 
 def _differences(
