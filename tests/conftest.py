@@ -40,6 +40,10 @@ LONGEST = [
     "test_signals_oracle.py",
     "test_demo_company.py",
     "test_trouble.py",
+    "test_loads_as_history.py",
+    "test_sources.py",
+    "test_salesforce_shape.py",
+    "test_hubspot_shape.py",
 ]
 
 

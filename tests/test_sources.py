@@ -12,6 +12,7 @@ import duckdb
 import pytest
 
 from tests.conftest import Run, sightline
+from tests.servers.hubspot import HubSpotServer
 from tests.servers.salesforce import CLIENT_ID, CLIENT_SECRET, SalesforceServer
 
 TOKEN = "hubspot-token-canary-77C1"
@@ -69,7 +70,17 @@ def forms(secret: str) -> list[bytes]:
     return [secret.encode(), quote(secret, safe="").encode(), base64.b64encode(secret.encode()).rstrip(b"=")]
 
 
-def test_a_system_is_read_to_a_release_and_no_secret_is_told(organisation: SalesforceServer, tmp_path: Path) -> None:
+@pytest.fixture
+def portal() -> Iterator[HubSpotServer]:
+    """A portal that knows another token than ours."""
+    with HubSpotServer({}) as made:
+        made.token = "another"
+        yield made
+
+
+def test_a_system_is_read_to_a_release_and_no_secret_is_told(
+    organisation: SalesforceServer, portal: HubSpotServer, tmp_path: Path
+) -> None:
     home = tmp_path / "home"
     salesforce = {
         "SIGHTLINE_SOURCES": "salesforce",
@@ -79,7 +90,7 @@ def test_a_system_is_read_to_a_release_and_no_secret_is_told(organisation: Sales
     }
     hubspot = {
         "SIGHTLINE_SOURCES": "hubspot",
-        "SIGHTLINE_HUBSPOT_URL": "http://127.0.0.1:1",
+        "SIGHTLINE_HUBSPOT_URL": portal.url,
         "SIGHTLINE_HUBSPOT_TOKEN": TOKEN,
     }
     tables = tmp_path / "tables.yml"
