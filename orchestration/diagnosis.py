@@ -154,9 +154,6 @@ def _systems(settings: Settings) -> Iterator[Diagnosis]:
         if source.connector is None or not is_configured(settings, source):
             continue
         try:
-            # Imports the connector first: one that is not installed says so.
-            connector = connect(settings, source)
-            connector.close()
             found = examine(settings, source)
             yield from found
             # Of a database each entity is told with what is there and what is not.

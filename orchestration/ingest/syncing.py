@@ -12,6 +12,7 @@ import os
 import shutil
 from collections.abc import Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -131,13 +132,7 @@ def connect(settings: Settings, source: Source) -> Connector:
         UsageError: a setting or a package is missing.
         SourceError: the system does not let us in.
     """
-    kind = source.connector
-    if kind is None:
-        raise UsageError(f"The source {source.name} is read from files: give --extract DIR.")
-    missing = [f"SIGHTLINE_{name.upper()}" for name in NEEDED[kind] if not getattr(settings, name)]
-    if missing:
-        raise UsageError(f"The source {source.name} needs {', '.join(missing)}; set it in the environment or in .env.")
-    try:
+    with _at_hand(settings, source) as kind:
         if kind == "salesforce":
             from orchestration.ingest.salesforce import connect_salesforce
 
@@ -149,26 +144,44 @@ def connect(settings: Settings, source: Source) -> Connector:
         from orchestration.ingest.databases import connect_database
 
         return connect_database(settings)
+
+
+def examine(settings: Settings, source: Source) -> list[Diagnosis]:
+    """What `sightline doctor` tells of the access itself: who we are there, the budget of calls, the clock.
+
+    Raises:
+        UsageError: a setting or a package is missing.
+    """
+    with _at_hand(settings, source) as kind:
+        if kind == "salesforce":
+            from orchestration.ingest.salesforce import examine_salesforce
+
+            return list(examine_salesforce(settings))
+        if kind == "hubspot":
+            from orchestration.ingest.hubspot import examine_hubspot
+
+            return list(examine_hubspot(settings))
+        from orchestration.ingest.databases import examine_database
+
+        return examine_database(settings)
+
+
+@contextmanager
+def _at_hand(settings: Settings, source: Source) -> Iterator[str]:
+    """The kind of connector a source has, when all it needs is set; a package that is missing is one sentence."""
+    kind = source.connector
+    if kind is None:
+        raise UsageError(f"The source {source.name} is read from files: give --extract DIR.")
+    missing = [f"SIGHTLINE_{name.upper()}" for name in NEEDED[kind] if not getattr(settings, name)]
+    if missing:
+        raise UsageError(f"The source {source.name} needs {', '.join(missing)}; set it in the environment or in .env.")
+    try:
+        yield kind
     except ModuleNotFoundError as error:
         raise UsageError(
             f"The source {source.name} needs its extra ({error.name} is not installed): "
             f"pip install -e '.[{kind}]' -c requirements.lock."
         ) from None
-
-
-def examine(settings: Settings, source: Source) -> list[Diagnosis]:
-    """What `sightline doctor` tells of the access itself: who we are there, the budget of calls, the clock."""
-    if source.connector == "salesforce":
-        from orchestration.ingest.salesforce import examine_salesforce
-
-        return list(examine_salesforce(settings))
-    if source.connector == "hubspot":
-        from orchestration.ingest.hubspot import examine_hubspot
-
-        return list(examine_hubspot(settings))
-    from orchestration.ingest.databases import examine_database
-
-    return examine_database(settings)
 
 
 def sync(settings: Settings, source_name: str) -> Path:
