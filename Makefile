@@ -5,7 +5,7 @@ BIN := .venv/bin
 export DO_NOT_TRACK = 1
 export DAGSTER_HOME ?= $(CURDIR)/var/dagster
 
-.PHONY: install run test ui lint lock docs clean
+.PHONY: install run test ui web lint lock docs clean
 
 run: .venv/.base
 	$(BIN)/sightline run
@@ -21,6 +21,10 @@ test: .venv/.test
 # The pages of Dagster: assets, lineage, runs, checks. This machine only.
 ui: .venv/.base
 	$(BIN)/sightline ui
+
+# The pages people read. This machine only, unless there is a login (docs/pages-access.md).
+web: .venv/.web
+	$(BIN)/sightline web
 
 # sqlfluff renders the models as dbt would, which needs a raw zone of the contract's shape.
 lint: .venv/.test var/lint/warehouse/sightline.duckdb
@@ -42,6 +46,7 @@ lock: .venv/.test
 # The pages that are made from the project itself, and their pictures from the release of `make run`; tests hold them.
 docs: .venv/.test
 	$(BIN)/python -c "from orchestration.ingest.contract import describe_contract as d; print(d(), end='')" > docs/extract-contract.md
+	$(BIN)/python docs/metrics.py $(or $(SIGHTLINE_HOME),var)/dbt/target/semantic_manifest.json docs/metrics.md
 	$(BIN)/python docs/pictures.py $(or $(SIGHTLINE_HOME),var)/published/current/sightline.duckdb docs/pictures
 
 clean:
@@ -53,6 +58,10 @@ clean:
 
 .venv/.base: .venv/bin/python requirements.lock pyproject.toml
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c requirements.lock -e .
+	@touch $@
+
+.venv/.web: .venv/.base
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c requirements.lock -e '.[web]'
 	@touch $@
 
 .venv/.test: .venv/.base

@@ -3,117 +3,30 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 
 import altair as alt
 import duckdb
 import pandas as pd
 
-WIDTH = 560
-BLUE, GREY, RED, GREEN, YELLOW = "#2b6cb0", "#718096", "#c53030", "#2f855a", "#b7791f"
+from dashboards.charts import (
+    BLUE,
+    GREEN,
+    GREY,
+    RED,
+    WIDTH,
+    YELLOW,
+    Chart,
+    curve,
+    gap_split,
+    intervals,
+    of_unit,
+    percent,
+    table,
+)
+
 Query = Callable[[str], pd.DataFrame]
-Chart = alt.Chart | alt.LayerChart | alt.FacetChart
-
-
-def intervals(
-    frame: pd.DataFrame, axis: str, title: str, *, percent: bool = True, zero: bool = True, norm_is: str = ""
-) -> Chart:
-    """A point with its 90 % interval a row, and a tick where it is held against something.
-
-    Args:
-        frame: columns label, value, low, high, and norm where there is one; drawn from top to bottom.
-        axis: what is drawn, with its unit.
-        title: what the picture says.
-        percent: values are shares.
-        zero: the axis begins at zero.
-        norm_is: what the tick is.
-    """
-    style = alt.Axis(format=".0%" if percent else "~s", title=axis, titleAnchor="start", tickCount=8)
-    rows = alt.Y("label:N", sort=None, title=None, axis=alt.Axis(labelLimit=230))
-    base = alt.Chart(frame).encode(y=rows)
-    layers: list[alt.Chart] = [
-        base.mark_rule(color=GREY, strokeWidth=2).encode(
-            x=alt.X("low:Q", axis=style, scale=alt.Scale(zero=zero)), x2="high:Q"
-        ),
-        base.mark_point(color=BLUE, filled=True, size=70, opacity=1).encode(x="value:Q"),
-    ]
-    if "norm" in frame:
-        layers.append(base.mark_tick(color=RED, thickness=2, size=16).encode(x="norm:Q"))
-    subtitle = "Point: value. Line: 90 % interval." + (f" Red: {norm_is}." if norm_is else "")
-    return alt.layer(*layers).properties(width=WIDTH - 220, title=alt.Title(title, subtitle=subtitle, anchor="start"))
-
-
-def curve(frame: pd.DataFrame, x: str, axis: str, title: str) -> Chart:
-    """A share over time with its interval as a band; columns x, value, low, high."""
-    kind = "Q" if pd.api.types.is_numeric_dtype(frame.x) else "O"
-    base = alt.Chart(frame).encode(x=alt.X(f"x:{kind}", title=x, axis=alt.Axis(labelAngle=0)))
-    style = alt.Axis(format=".0%", title=axis)
-    return alt.layer(
-        base.mark_area(color=BLUE, opacity=0.2).encode(y=alt.Y("low:Q", axis=style), y2="high:Q"),
-        base.mark_line(color=BLUE, point=True).encode(y="value:Q"),
-    ).properties(
-        width=WIDTH - 80,
-        height=220,
-        title=alt.Title(title, subtitle="Line: value. Band: 90 % interval.", anchor="start"),
-    )
-
-
-def table(frame: pd.DataFrame, widths: Sequence[int], title: str, *, colours: pd.Series | None = None) -> Chart:
-    """Rows as they stand in the table, words and all.
-
-    Args:
-        frame: texts; its columns are the heads.
-        widths: of the columns, in characters; longer texts are broken into lines.
-        title: what the picture says.
-        colours: of the first column, one a row.
-    """
-    step, height = 6.1, 15
-    cells, top, head = [], 28.0, []
-    left = [sum(widths[:place]) * step for place in range(len(widths))]
-    for place, name in enumerate(frame.columns):
-        head.append({"x": left[place], "y": 8.0, "text": name, "colour": GREY, "is_head": True})
-    for number, row in enumerate(frame.itertuples(index=False)):
-        broken = [_broken(str(text), width - 2) for text, width in zip(row, widths, strict=True)]
-        for place, lines in enumerate(broken):
-            colour = "#1a202c" if colours is None or place else colours.iloc[number]
-            cells += [
-                {"x": left[place], "y": top + height * line, "text": text, "colour": colour, "is_head": False}
-                for line, text in enumerate(lines)
-            ]
-        top += height * max(map(len, broken)) + 7
-    drawn = pd.DataFrame(head + cells)
-    width = sum(widths) * step
-    x = alt.X("x:Q", scale=alt.Scale(domain=[0, width]), axis=None)
-    y = alt.Y("y:Q", scale=alt.Scale(domain=[0, top], reverse=True), axis=None)
-    return (
-        alt.Chart(drawn)
-        .mark_text(align="left", baseline="top", fontSize=11)
-        .encode(x=x, y=y, text="text:N", color=alt.Color("colour:N", scale=None))
-        .properties(width=width, height=top, title=alt.Title(title, anchor="start"))
-    )
-
-
-def _broken(text: str, width: int) -> list[str]:
-    lines = [""]
-    for word in text.split():
-        if lines[-1] and len(lines[-1]) + 1 + len(word) > width:
-            lines.append(word)
-        else:
-            lines[-1] = f"{lines[-1]} {word}".strip()
-    return lines
-
-
-def percent(value: float | None, digits: int = 0) -> str:
-    return "–" if value is None or pd.isna(value) else f"{100 * value:.{digits}f} %"
-
-
-def of_unit(value: float | None, unit: str) -> str:
-    if value is None or pd.isna(value):
-        return "–"
-    if unit == "share":
-        return percent(value, 1)
-    return f"{value:,.2f}" if unit == "ratio" else f"{value:,.0f} {unit}"
 
 
 def quota_attainment(query: Query) -> Chart:
@@ -148,19 +61,9 @@ def rep_diagnosis(query: Query) -> Chart:
         from parts join one using (seller_id) order by factor_order, kind
         """
     )
-    kinds = alt.Scale(domain=["own", "accounts and deals", "chance"], range=[RED, GREY, "#cbd5e0"])
-    bars = (
-        alt.Chart(frame)
-        .mark_bar()
-        .encode(
-            y=alt.Y("factor:N", sort=None, title=None),
-            x=alt.X("amount:Q", title="Part of the gap, reporting currency", axis=alt.Axis(format="~s", tickCount=6)),
-            color=alt.Color("kind:N", title=None, scale=kinds),
-        )
-    )
     title = f"{frame.seller_name[0]}: {frame.gap_amount[0]:,.0f} against peers, split to the cent"
     subtitle = f"Red is the seller's own part. To work on: {frame.top[0]}."
-    return bars.properties(width=WIDTH - 200, title=alt.Title(title, subtitle=subtitle, anchor="start"))
+    return gap_split(frame, title, subtitle)
 
 
 def rep_ramp(query: Query) -> Chart:

@@ -78,12 +78,18 @@ def run(
         raise typer.Exit(3)
     with out.status("Starting") as status:
         result = run_job(settings, full_refresh, status.update)
-    if result.exit_code == 0 and result.release:
+    if result.release:
         _print_summary(settings, result.release, {STAGES.get(name, name): s for name, s in result.seconds.items()})
+        for sentence in result.sentences:
+            err.print(f"Published, but: {sentence}", markup=False)
+        _print_alerts(result.alerts)
+        if result.exit_code:
+            raise typer.Exit(result.exit_code)
         return
     verdict = "Refused" if result.exit_code == 1 else "Failed"
     for sentence in result.sentences:
         err.print(f"{verdict}: {sentence}", markup=False)
+    _print_alerts(result.alerts)
     err.print(
         "No release was made; the last one stands. "
         f"Details: sightline status, {settings.data_docs}, Dagster run {result.run_id}."
@@ -122,6 +128,48 @@ def rollback(
     settings = load_settings()
     name = roll_back(settings, release)
     out.print(f"{settings.published / 'current'} is {name} now. Next: sightline status")
+    if settings.publish_postgres:
+        _serve(settings)
+
+
+@app.command()
+def postgres() -> None:
+    """Serves the current release in PostgreSQL now, as every run does when it has published."""
+    _serve(load_settings())
+
+
+def _serve(settings: Settings) -> None:
+    from orchestration.publish.postgres import serve_release
+
+    with out.status("Starting") as status:
+        served = serve_release(settings, lambda label: status.update(f"Copying {label} to PostgreSQL"))
+    for sentence in (served.sentence(), *served.notes):
+        out.print(sentence, markup=False)
+
+
+@app.command()
+def alerts() -> None:
+    """Shows the alerts that wait for their receiver, and sends them."""
+    from orchestration.publish.alerts import is_told, tell_current, waiting_sentences
+    from orchestration.publish.outbox import waiting
+
+    settings = load_settings()
+    if not is_told(settings):
+        raise UsageError("Nobody is told anything: set SIGHTLINE_ALERT_WEBHOOK or SIGHTLINE_ALERT_SMTP.")
+    with out.status("Sending"):
+        sent = tell_current(settings)
+    out.print(f"{sent} sent.")
+    for item in waiting(settings):
+        to = item.message.to["email"] or item.message.to["name"] or "the data owner"
+        out.print(
+            f"Waits since {item.message.created_at[:16]}, tried {item.attempts} times by {item.channel}, for {to}: "
+            f"{item.message.subject}",
+            markup=False,
+        )
+    sentences = waiting_sentences(settings)
+    _print_alerts(sentences)
+    if sentences:
+        raise typer.Exit(3)
 
 
 @app.command()
@@ -185,6 +233,67 @@ def ui(port: Annotated[int, typer.Option(help="Port on 127.0.0.1.")] = 3000) -> 
     os.execv(dagster, [str(dagster), "dev", "-w", workspace, "-h", "127.0.0.1", "-p", str(port)])
 
 
+@app.command()
+def pack(
+    directory: Annotated[
+        Path | None, typer.Argument(help="Where to write; without it packs/ in the home directory.")
+    ] = None,
+    manager: Annotated[str | None, typer.Option(help="Id of one manager; without it all of them.")] = None,
+) -> None:
+    """Writes the weekly pack: one HTML file a manager, to mail and to print, with that manager's team alone."""
+    from importlib.util import find_spec
+
+    if find_spec("streamlit") is None or find_spec("vl_convert") is None:
+        raise UsageError("The weekly pack needs the extra web: make install EXTRAS=web")
+    from dashboards.pack import write_packs
+    from dashboards.release import current_folder
+
+    settings = load_settings()
+    target = directory or settings.home / "packs"
+    with out.status("Starting") as status:
+        files = write_packs(current_folder(settings), target, manager, status.update)
+    for path in files:
+        out.print(f"{path}  {path.stat().st_size / 1024:,.0f} KiB", markup=False)
+    out.print(f"Wrote {len(files)} {'file' if len(files) == 1 else 'files'} to {target}; mail each to its manager.")
+
+
+@app.command()
+def web(
+    host: Annotated[str, typer.Option(help="Address to serve on; beyond loopback only behind a login.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="Port.")] = 8501,
+) -> None:
+    """Opens the pages: deals, forecasts, customers, people, as the release says."""
+    from importlib.util import find_spec
+
+    from orchestration.settings import PROJECT_ROOT
+
+    if find_spec("streamlit") is None:
+        raise UsageError("The pages need the extra web: make install EXTRAS=web")
+    from dashboards.login import options as login
+
+    settings = load_settings()
+    os.environ.update(settings.environment())
+    page = PROJECT_ROOT / "dashboards" / "entry" / "sightline.py"
+    options = {
+        "server.address": host,
+        "server.port": str(port),
+        "server.headless": "true",
+        "server.fileWatcherType": "none",
+        "browser.gatherUsageStats": "false",
+        "client.toolbarMode": "minimal",
+        "client.showErrorDetails": "none",
+        "client.showErrorLinks": "false",
+        "global.developmentMode": "false",
+        "theme.base": "light",
+        "theme.primaryColor": "#2b6cb0",
+        "theme.metricValueFontSize": "1.6rem",
+        "theme.headingFontSizes": "2rem,1.4rem,1.15rem,1rem,0.9rem,0.85rem",
+        **login(settings, host),
+    }
+    flags = [part for name, value in options.items() for part in (f"--{name}", value)]
+    os.execv(sys.executable, [sys.executable, "-m", "streamlit", "run", str(page), *flags])
+
+
 def _print_summary(settings: Settings, release: str, seconds: dict[str, float]) -> None:
     from orchestration.publish.releases import release_manifest
 
@@ -220,7 +329,14 @@ def _print_summary(settings: Settings, release: str, seconds: dict[str, float]) 
         out.print("Took " + ", ".join(f"{name.lower()} {value:.1f} s" for name, value in seconds.items()))
     path = settings.published / "current"
     out.print(f"Files: {path}/sightline.duckdb, {path}/parquet/, {path}/manifest.json; Data Docs: {settings.data_docs}")
-    out.print(f'Next: duckdb -readonly {path}/sightline.duckdb "from funnel.win_rates", make ui, sightline status')
+    out.print(
+        f'Next: duckdb -readonly {path}/sightline.duckdb "from funnel.win_rates", make web, make ui, sightline status'
+    )
+
+
+def _print_alerts(sentences: list[str]) -> None:
+    for sentence in sentences:
+        err.print(sentence, markup=False)
 
 
 def _print_notes(source: str, batches: list[dict[str, Any]]) -> None:

@@ -45,6 +45,7 @@ def diagnose(settings: Settings) -> list[Diagnosis]:
         *_extracts(settings),
         *_systems(settings),
         *_release(settings),
+        *_postgres(settings),
         *_spark(settings),
     ]
 
@@ -201,6 +202,14 @@ def _release(settings: Settings) -> Iterator[Diagnosis]:
         yield Diagnosis(
             "Release", "problem", f"{name} cannot be read ({str(error).splitlines()[0]}); run sightline rollback"
         )
+
+
+def _postgres(settings: Settings) -> Iterator[Diagnosis]:
+    if settings.publish_postgres is None:
+        return
+    from orchestration.publish.postgres import examine_postgres
+
+    yield from examine_postgres(settings)
 
 
 def _spark(settings: Settings) -> Iterator[Diagnosis]:

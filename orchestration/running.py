@@ -6,7 +6,7 @@ import fcntl
 import json
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack, redirect_stdout
 from dataclasses import dataclass, field
 from typing import Any
@@ -42,6 +42,7 @@ STAGES = {
     "candidate": "Writing the candidate",
     "publish_gate": "Judging the candidate (publish gate)",
     "release": "Publishing",
+    "postgres": "Serving it in PostgreSQL",
 }
 
 
@@ -51,16 +52,20 @@ class RunResult:
 
     Attributes:
         exit_code: 0 published, 1 a gate refused, 2 wrong use, 3 a source or the machine failed.
-        sentences: why it did not end in a release.
+        sentences: why it did not end in a release, or, where there is one, what failed after it was published.
+        advice: what to do about it, where the sentences do not say so themselves.
         seconds: per stage, in the order they ran.
+        alerts: what could not be told to whom.
     """
 
     exit_code: int
     run_id: str
     sentences: list[str] = field(default_factory=list)
+    advice: list[str] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
     seconds: dict[str, float] = field(default_factory=dict)
     release: str | None = None
+    alerts: list[str] = field(default_factory=list)
 
 
 def prepare_home(settings: Settings) -> None:
@@ -111,14 +116,20 @@ def run_job(settings: Settings, full_refresh: bool, on_stage: Callable[[str], No
     started: dict[str, float] = {}
     seconds: dict[str, float] = {}
 
+    alerts: list[str] = []
+
     def listen(entry: Any) -> None:
         event = entry.dagster_event
+        if event is None and entry.user_message.startswith("Alerts: "):
+            alerts.append(entry.user_message)
         if event is None or not event.step_key:
             return
         stage = stage_of(event.step_key)
         if event.event_type_value == "STEP_START":
             started[stage] = time.monotonic()
             on_stage(STAGES.get(stage, stage))
+        elif stage == "postgres" and settings.publish_postgres is None:
+            return
         elif event.event_type_value in ("STEP_SUCCESS", "STEP_FAILURE") and stage in started:
             seconds[stage] = time.monotonic() - started[stage]
 
@@ -143,12 +154,19 @@ def run_job(settings: Settings, full_refresh: bool, on_stage: Callable[[str], No
                 "loggers": {"console": {"config": {"log_level": "CRITICAL"}}},
             },
         )
-    outcome = RunResult(exit_code=0, run_id=run_id, seconds=seconds)
-    for event in result.all_events:
+    outcome = outcome_of(run_id, result.all_events, has_succeeded=result.success)
+    outcome.seconds, outcome.alerts = seconds, alerts
+    return outcome
+
+
+def outcome_of(run_id: str, events: Sequence[Any], has_succeeded: bool = True) -> RunResult:
+    """What became of a run of the job, read off Dagster's events."""
+    outcome = RunResult(exit_code=0, run_id=run_id)
+    for event in events:
         _take_note(event, outcome)
-    if outcome.exit_code == 0 and not (result.success and outcome.release):
+    if outcome.exit_code == 0 and not (has_succeeded and outcome.release):
         outcome.exit_code = 3
-        skipped = [str(event.step_key) for event in result.all_events if event.event_type_value == "STEP_SKIPPED"]
+        skipped = [str(event.step_key) for event in events if event.event_type_value == "STEP_SKIPPED"]
         outcome.sentences.append(f"The run ended without a release: {', '.join(skipped) or 'no step'} skipped.")
     return outcome
 
@@ -167,6 +185,7 @@ def _take_note(event: Any, outcome: RunResult) -> None:
         if "refused_because" in metadata and not check.passed:
             outcome.exit_code = 1
             outcome.sentences += metadata["refused_because"]
+            outcome.advice += metadata["what_to_do"]
     elif kind == "ASSET_MATERIALIZATION":
         metadata = event.event_specific_data.materialization.metadata
         if "release" in metadata:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Annotated, Literal
 from urllib.parse import unquote, urlsplit
 
-from pydantic import Field, SecretStr, ValidationError, field_validator
+from pydantic import Field, SecretStr, ValidationError, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from orchestration.errors import UsageError
@@ -59,6 +59,24 @@ class Settings(BaseSettings):
     sync_overlap_minutes: int = Field(
         default=10, ge=0, description="How far a connector looks back before its last cursor"
     )
+    web_oidc_issuer: str | None = Field(default=None, description="Who logs people in to the pages: the OIDC issuer")
+    web_oidc_client_id: str | None = Field(default=None, description="What the issuer calls the pages")
+    web_oidc_client_secret: SecretStr | None = Field(default=None, description="Their secret with the issuer")
+    web_oidc_cookie_secret: SecretStr | None = Field(default=None, description="What logins are signed with")
+    web_url: str | None = Field(default=None, description="The address of the pages, as people open them")
+    publish_postgres: SecretStr | None = Field(
+        default=None, description="Address of the PostgreSQL database each release is served in, with user and password"
+    )
+    alert_webhook: SecretStr | None = Field(default=None, description="Address alerts are posted to as JSON")
+    alert_smtp: SecretStr | None = Field(
+        default=None, description="Mail server of alerts, smtp[s]://user:password@host:port"
+    )
+    alert_from: str | None = Field(default=None, description="Sender of alert mails; without it the data owner")
+    alert_data_owner: str | None = Field(
+        default=None,
+        validate_default=True,
+        description="Mail address of whoever looks after the data: refused releases and failed runs",
+    )
 
     @field_validator("home", "extract_dir", "sql_tables")
     @classmethod
@@ -77,6 +95,28 @@ class Settings(BaseSettings):
         if len(set(names)) < len(names):
             raise ValueError("a source has one directory")
         return {name.strip(): directory.strip() for name, _, directory in pairs}
+
+    @field_validator("alert_webhook", "alert_smtp")
+    @classmethod
+    def _address(cls, value: SecretStr | None, info: ValidationInfo) -> SecretStr | None:
+        if not value or not value.get_secret_value():
+            return None
+        schemes = ("http", "https") if info.field_name == "alert_webhook" else ("smtp", "smtps")
+        try:
+            parts = urlsplit(value.get_secret_value())
+            is_address = parts.scheme in schemes and bool(parts.hostname) and (parts.port is None or parts.port > 0)
+        except ValueError:
+            is_address = False
+        if not is_address:
+            raise ValueError(f"write it as {schemes[1]}://host or {schemes[0]}://host")
+        return value
+
+    @field_validator("alert_data_owner")
+    @classmethod
+    def _somebody_to_tell(cls, value: str | None, info: ValidationInfo) -> str | None:
+        if info.data.get("alert_smtp") and not value:
+            raise ValueError("mails need an address for what concerns the data; SIGHTLINE_ALERT_SMTP is set")
+        return value or None
 
     @field_validator("extract_dirs")
     @classmethod
@@ -166,9 +206,19 @@ class Settings(BaseSettings):
         return self.home / "data_docs"
 
     @cached_property
+    def web(self) -> Path:
+        """What the login of the pages needs, readable by their own user alone."""
+        return self.home / "web"
+
+    @cached_property
     def demo_extract(self) -> Path:
         """The demo company, when no extract directory is set."""
         return self.home / "demo"
+
+    @cached_property
+    def alerts(self) -> Path:
+        """Messages that wait for their receiver, those that were sent, and what has been told."""
+        return self.home / "alerts"
 
     @cached_property
     def dagster_home(self) -> Path:

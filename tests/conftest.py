@@ -19,6 +19,7 @@ import duckdb
 import pytest
 
 from orchestration.settings import PROJECT_ROOT
+from tests.browser import browser, served
 from tests.extracts import write_extract
 
 MAVEN = PROJECT_ROOT.parent / "shared" / "data" / "maven-crm"
@@ -221,6 +222,27 @@ def full_extract(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def full_run(tmp_path_factory: pytest.TempPathFactory, full_extract: Path) -> Run:
     return released_once(tmp_path_factory, "full_run", lambda home: run_here(home, full_extract))
+
+
+@pytest.fixture(scope="module")
+def chromium(full_run: Run) -> Iterator[Any]:
+    """A browser. It keeps an event loop going in this process: whatever runs a job here comes before and after it."""
+    with browser() as started:
+        yield started
+
+
+@pytest.fixture(scope="session")
+def demo_pages(full_run: Run) -> Iterator[str]:
+    """The address of the pages of the demo company."""
+    with served(full_run.home) as address:
+        yield address
+
+
+@pytest.fixture(scope="session")
+def maven_pages(maven_run: Run) -> Iterator[str]:
+    """The address of the pages of a CRM export in which most entities are missing."""
+    with served(maven_run.home) as address:
+        yield address
 
 
 @pytest.fixture(scope="session")

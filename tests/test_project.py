@@ -12,6 +12,7 @@ import pytest
 import yaml
 
 from orchestration.ingest.contract import describe_contract, load_source
+from orchestration.publish.readers import Readers, readers_of
 from orchestration.settings import DBT_PROJECT, PROJECT_ROOT, SEEDS, Settings, known_sources
 from tests.conftest import Run
 
@@ -185,6 +186,95 @@ def test_every_published_table_has_a_page_and_every_column_it_names_exists(demo_
     for table, section in sections.items():
         for name in re.findall(r"`([^`]+)`", section):
             assert name in columns[table] | words, (table, name)
+
+
+PERSON = re.compile(r"(^|_)(owner|manager|seller|rep|user|person|submitter|sponsor)_id$")
+REFERRED = {"core.opportunities": "deal", "core.accounts": "account"}
+
+
+def readers(manifest: dict[str, Any]) -> dict[str, tuple[dict[str, Any], Readers]]:
+    found = {}
+    for node in models(manifest, "marts"):
+        label = f"{node['schema']}.{node['alias']}"
+        found[label] = node, readers_of(label, node["config"]["meta"].get("readers"))
+    return found
+
+
+def test_every_mart_says_who_may_read_its_rows_by_columns_it_has(manifest: dict[str, Any]) -> None:
+    said = readers(manifest)
+    for label, (node, rules) in said.items():
+        assert rules.columns <= set(node["columns"]), label
+        opened = (rules.everyone, rules.person, rules.deal, rules.account, rules.member, rules.row_of)
+        assert any(opened), label
+        assert not rules.everyone or not any(opened[1:]), label
+        if rules.row_of:
+            assert set(rules.row_of[1]) <= set(said[rules.row_of[0]][0]["columns"]), label
+        assert label not in REFERRED or not (rules.deal or rules.account or rules.row_of), label
+
+
+def test_no_person_stands_in_a_mart_that_everyone_reads(manifest: dict[str, Any], demo_run: Run) -> None:
+    """By the names of columns, and by what is in them: an id of a person is found whatever its column is called."""
+    texts = demo_run.query(
+        "select table_schema || '.' || table_name, column_name from information_schema.columns "
+        "where data_type = 'VARCHAR'"
+    )
+    holding = {
+        (str(table), str(column))
+        for table, column in texts
+        if demo_run.query(f'select 1 from {table} where "{column}" in (select rep_id from core.reps) limit 1')
+    }
+    assert len(holding) > 60
+    for label, (node, rules) in readers(manifest).items():
+        persons = {name for name in node["columns"] if PERSON.search(name)}
+        persons |= {column for table, column in holding if table == label}
+        if rules.everyone:
+            assert not persons or rules.reason, (label, persons)
+            continue
+        told = {*rules.person, *rules.mentioned, *((rules.member.id,) if rules.member and rules.member.person else ())}
+        assert persons - {rules.deal, rules.account} <= told, (label, persons - told)
+        assert all(rules.mentioned.values()), label
+
+
+def test_rows_by_dimension_are_open_to_everyone_only_where_no_member_is_a_person_or_an_account(
+    manifest: dict[str, Any], demo_run: Run
+) -> None:
+    for label, (_, rules) in readers(manifest).items():
+        if (member := rules.member) is None:
+            continue
+        kinds = {
+            str(word): {"person" if persons else None, "account" if accounts else None} - {None}
+            for word, persons, accounts in demo_run.query(
+                f"select {member.of}, bool_or({member.id} in (select rep_id from core.reps)), "
+                f"bool_or({member.id} in (select account_id from core.accounts)) from {label} group by 1"
+            )
+        }
+        listed = {**dict.fromkeys(member.person, {"person"}), **dict.fromkeys(member.account, {"account"})}
+        assert set(listed) | set(member.everyone) <= set(kinds), label
+        # Where the member is the dimension, as a person or "all", the words that are not listed are persons.
+        looked_at = listed if member.of == member.id else kinds
+        for word in {*looked_at, *member.everyone}:
+            assert kinds[word] == listed.get(word, set()), (label, word)
+
+
+def test_marts_that_judge_people_are_marked(manifest: dict[str, Any]) -> None:
+    said = readers(manifest)
+    marked = {label for label, (node, _) in said.items() if node["config"]["meta"].get("people")}
+    of_people = {label for label, (_, rules) in said.items() if label.startswith("people.") and not rules.everyone}
+    # Hires in their hundreds, by cohort: nobody is judged.
+    assert of_people - {"people.ramp_curves"} <= marked
+    assert marked - of_people == {"forecast_accuracy.submitter_credibility", "pricing.discount_discipline"}
+
+
+def test_a_release_says_who_may_read_what(manifest: dict[str, Any], demo_run: Run) -> None:
+    released = json.loads((demo_run.database.parent / "manifest.json").read_text())["readers"]
+    assert released == {
+        label: {"rows": node["config"]["meta"]["readers"], "people": node["config"]["meta"].get("people", False)}
+        for label, (node, _) in readers(manifest).items()
+    }
+    assert set(released) == {
+        f"{schema}.{table}"
+        for schema, table in demo_run.query("select distinct table_schema, table_name from information_schema.tables")
+    }
 
 
 def test_descriptions_travel_with_the_release(demo_run: Run) -> None:

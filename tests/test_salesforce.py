@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import re
+import time
 import traceback
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -172,7 +173,8 @@ def test_one_broken_connection_at_any_request_is_not_noticed(
 def test_a_page_that_is_cut_or_comes_twice_is_asked_for_again(
     server: SalesforceServer, small: Source, settings: Settings, fault: Fault, waits: list[float]
 ) -> None:
-    server.fail("&locator=", fault, times=2)
+    # What is wrong with a page's content is seen when the next page, wrong too, is on its way; that one is not used.
+    server.fail("&locator=", fault, times=3 if fault in ("half value", "twice") else 2)
     load(settings)
     assert [row[0] for row in versions(settings, "Contact")] == [f"003{number}" for number in range(7)]
     assert [wait for wait in waits if isinstance(wait, float)] == [1.0, 2.0]
@@ -437,8 +439,8 @@ def test_a_field_of_parts_is_not_asked_for(server: SalesforceServer, small: Sour
     assert len(versions(settings, "Contact")) == 7
 
 
-def test_a_page_is_asked_for_when_the_one_before_was_taken(server: SalesforceServer, settings: Settings) -> None:
-    """So that memory holds one page, however many there are."""
+def test_no_more_than_one_page_is_asked_for_ahead(server: SalesforceServer, settings: Settings) -> None:
+    """So that memory holds two pages, however many there are."""
     settings.home.mkdir()
     server.render("Contact", page_rows=3)
     connector = connect_salesforce(settings)
@@ -447,7 +449,8 @@ def test_a_page_is_asked_for_when_the_one_before_was_taken(server: SalesforceSer
     for number in (1, 2, 3):
         piece, _ = next(pages)
         assert piece.num_rows <= 3
-        assert [path.endswith("/results") for _, path in server.seen].count(True) == number
+        time.sleep(0.2)
+        assert [path.endswith("/results") for _, path in server.seen].count(True) == min(number + 1, 3)
     assert next(pages, None) is None
 
 

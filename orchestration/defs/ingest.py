@@ -79,6 +79,7 @@ def _ingest(source: Source) -> list[AssetsDefinition | AssetChecksDefinition]:
             severity=AssetCheckSeverity.ERROR,
             metadata={
                 "refused_because": MetadataValue.json(verdict.sentences("critical")),
+                "what_to_do": MetadataValue.json(verdict.advice()),
                 "expectations": len(verdict.outcomes),
                 "data_docs": MetadataValue.path(str(verdict.data_docs / "index.html")),
             },

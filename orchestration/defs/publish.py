@@ -1,6 +1,8 @@
-"""Publish: the marts become a candidate, the publish gate judges it, one rename makes it the release."""
+"""Publish: the marts become a candidate, the publish gate judges it, one rename makes it the release; PostgreSQL
+serves it too."""
 
 import json
+from collections.abc import Iterator
 from typing import Any
 
 from dagster import (
@@ -64,6 +66,7 @@ def publish_gate(run: Run) -> AssetCheckResult:
         severity=AssetCheckSeverity.ERROR,
         metadata={
             "refused_because": MetadataValue.json(verdict.sentences("critical")),
+            "what_to_do": MetadataValue.json(verdict.advice()),
             "warnings": MetadataValue.json(verdict.sentences("warning")),
             "expectations": len(verdict.outcomes),
             "data_docs": MetadataValue.path(str(verdict.data_docs / "index.html")),
@@ -95,4 +98,29 @@ def release(run: Run) -> MaterializeResult[Any]:
     )
 
 
-defs = Definitions(assets=[candidate, release], asset_checks=[publish_gate])
+@asset(
+    deps=[release],
+    group_name="publish",
+    output_required=False,
+    description="The release in PostgreSQL, where SIGHTLINE_PUBLISH_POSTGRES names a database; else there is none.",
+    kinds={"postgres"},
+)
+def postgres(context: AssetExecutionContext, run: Run) -> Iterator[MaterializeResult[Any]]:
+    settings = run.settings
+    if settings.publish_postgres is None:
+        return
+    from orchestration.publish.postgres import serve_release
+
+    with told_to_dagster():
+        served = serve_release(settings, lambda label: context.log.debug(f"Copying {label}"))
+    yield MaterializeResult(
+        metadata={
+            "served": served.release,
+            "dagster/row_count": served.rows,
+            "seconds": round(served.seconds, 1),
+            "notes": MetadataValue.json(served.notes),
+        }
+    )
+
+
+defs = Definitions(assets=[candidate, release, postgres], asset_checks=[publish_gate])

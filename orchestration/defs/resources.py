@@ -43,15 +43,35 @@ class Run(ConfigurableResource):  # type: ignore[type-arg]
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
                 lock.seek(0)
-                raise Failure(
-                    f"Another run is at work in {settings.home} (process {lock.read().strip()}); wait for it to end.",
-                    allow_retries=False,
-                    metadata={"exit_code": 3},
-                ) from None
+                sentence = (
+                    f"Another run is at work in {settings.home} (process {lock.read().strip()}); wait for it to end."
+                )
+                _tell_how_it_ended(context, settings, [sentence])
+                raise Failure(sentence, allow_retries=False, metadata={"exit_code": 3}) from None
             lock.truncate(0)
             lock.write(str(os.getpid()))
             lock.flush()
             yield self
+        # Every step has ended, well or badly, and the warehouse is free for the next run.
+        _tell_how_it_ended(context, settings)
+
+
+def _tell_how_it_ended(context: InitResourceContext, settings: Settings, sentences: Sequence[str] = ()) -> None:
+    """Alerts, whoever started the run: the schedule, the sensor, the command or a button. One asset alone is no run."""
+    from orchestration.publish.alerts import is_told, tell_outcome
+    from orchestration.running import RunResult, outcome_of
+
+    run, instance = context.dagster_run, context.instance
+    if run is None or instance is None or run.job_name != "sightline_run" or not is_told(settings):
+        return
+    if sentences:
+        outcome = RunResult(exit_code=3, run_id=run.run_id, sentences=list(sentences))
+    else:
+        entries = instance.all_logs(run.run_id)
+        outcome = outcome_of(run.run_id, [entry.dagster_event for entry in entries if entry.dagster_event])
+    for sentence in tell_outcome(settings, outcome):
+        if context.log is not None:
+            context.log.warning(sentence)
 
 
 class Dbt(DbtCliResource):

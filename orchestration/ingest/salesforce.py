@@ -25,6 +25,7 @@ from __future__ import annotations
 import base64
 import json
 from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -300,26 +301,50 @@ class SalesforceConnector:
         expected = job.get("numberRecordsProcessed")
         names = _names(soql)
         begun: set[tuple[str | None, ...]] = set()
-        rows, locator = 0, ""
+        rows = 0
 
-        def page(client: Salesforce) -> tuple[pa.Table, str]:
-            self.spare()
-            found, following = self._page(client, job["id"], locator, names)
-            _not_again(found, table, begun)
-            return found, following
+        def fetch(locator: str) -> _Sent:
+            def page(client: Salesforce) -> _Sent:
+                self.spare()
+                return self._page(client, job["id"], locator)
 
-        while True:
-            try:
-                found, locator = self._ask(page)
-            except SalesforceResourceNotFound:
-                memory.keep("job", None)
-                raise SourceError(f"Salesforce no longer has its answer about {table.name}; run again.") from None
-            except SalesforceError as error:
-                raise self._refusal(error, table.name) from None
-            rows += found.num_rows
-            yield found, asked_at
-            if not locator:
-                break
+            return self._ask(page)
+
+        def whole(locator: str) -> tuple[_Sent, pa.Table]:
+            def page(client: Salesforce) -> tuple[_Sent, pa.Table]:
+                self.spare()
+                sent = self._page(client, job["id"], locator)
+                return sent, sent.rows(names, table, begun)
+
+            return self._ask(page, failed=1)
+
+        try:
+            # One page is read while the next one comes.
+            with ThreadPoolExecutor(max_workers=1) as line:
+                locator, coming = "", line.submit(fetch, "")
+                while True:
+                    sent = coming.result()
+                    if sent.following:
+                        coming = line.submit(fetch, sent.following)
+                    try:
+                        found = sent.rows(names, table, begun)
+                    except _Cut as error:
+                        # It is asked for again alone; what comes meanwhile is thrown away.
+                        coming.exception()
+                        sleep(self._wait(error, 1))
+                        sent, found = whole(locator)
+                        if sent.following:
+                            coming = line.submit(fetch, sent.following)
+                    rows += found.num_rows
+                    yield found, asked_at
+                    if not sent.following:
+                        break
+                    locator = sent.following
+        except SalesforceResourceNotFound:
+            memory.keep("job", None)
+            raise SourceError(f"Salesforce no longer has its answer about {table.name}; run again.") from None
+        except SalesforceError as error:
+            raise self._refusal(error, table.name) from None
         if expected is not None and rows < expected:
             memory.keep("job", None)
             raise SourceError(
@@ -372,8 +397,8 @@ class SalesforceConnector:
             sleep(wait)
             waited, wait = waited + wait, min(2 * wait, LONGEST_POLL)
 
-    def _page(self, client: Salesforce, job_id: str, locator: str, names: list[str]) -> tuple[pa.Table, str]:
-        """One page of a job's rows as text columns, and the locator of the next; it is whole or raises `_Cut`."""
+    def _page(self, client: Salesforce, job_id: str, locator: str) -> _Sent:
+        """One page of a job's rows as it is sent; it says what it holds and what follows, or this raises `_Cut`."""
         response = call_salesforce(
             url=f"{client.bulk2_url}query/{job_id}/results",
             method="GET",
@@ -387,28 +412,9 @@ class SalesforceConnector:
             following = response.headers.get("Sforce-Locator", "null")
             if not told.isdigit() or following == locator:
                 raise _Cut("a page that does not say what it holds or what follows")
-            following = "" if following == "null" else following
-            if told == "0":  # Then there may be no header either.
-                return pa.table({name: pa.array([], pa.string()) for name in names}), following
-            body = _Body(response.raw)
-            try:
-                reader = pyarrow.csv.open_csv(
-                    body,
-                    read_options=pyarrow.csv.ReadOptions(block_size=1 << 22),
-                    parse_options=pyarrow.csv.ParseOptions(newlines_in_values=True, ignore_empty_lines=False),
-                    convert_options=pyarrow.csv.ConvertOptions(
-                        include_columns=names,
-                        column_types={name: pa.string() for name in names},
-                        null_values=[""],
-                        strings_can_be_null=True,
-                    ),
-                )
-                page = pa.Table.from_batches(list(reader), reader.schema)
-            except (pa.ArrowException, KeyError) as error:
-                raise _Cut(f"a page that is not the CSV asked for: {error}") from None
-        if not body.is_whole or page.num_rows != int(told):
-            raise _Cut(f"a page of {told} rows that ends in row {page.num_rows}")
-        return page, following
+            # What a text field cannot hold and Salesforce sends nevertheless.
+            body = b"" if told == "0" else response.raw.read(decode_content=True).replace(b"\0", b"")
+        return _Sent(body, int(told), "" if following == "null" else following)
 
     def _rest_pages(self, table: Table, soql: str) -> Iterator[tuple[pa.Table, str]]:
         """The same rows from REST, for what Bulk API 2.0 does not have: setup objects of few rows."""
@@ -450,14 +456,17 @@ class SalesforceConnector:
                 f"Salesforce has {told['totalSize']:,} rows of {table.name} and sent {rows:,}; run again."
             )
 
-    def _ask(self, what: Callable[[Salesforce], T]) -> T:
+    def _ask(self, what: Callable[[Salesforce], T], failed: int = 0) -> T:
         """Asks until there is an answer: a session that ended is renewed once, what passes is waited for.
+
+        Args:
+            failed: how often it was asked before, and waited for.
 
         Raises:
             SalesforceMalformedRequest, SalesforceResourceNotFound, SalesforceRefusedRequest: the asker knows why.
             SourceError: anything else that does not pass.
         """
-        is_renewed, attempt = False, 0
+        is_renewed, attempt = False, failed
         while True:
             try:
                 if self.client is None:
@@ -569,27 +578,42 @@ class SalesforceConnector:
         return " ".join(text.split())[:300].rstrip(".")
 
 
-class _Body:
-    """The bytes of a page as pyarrow reads them; knows at the end whether the last row is whole."""
+@dataclass(frozen=True)
+class _Sent:
+    """A page as it was sent: CSV, how many rows it says it has, and the locator of the next, empty after the last."""
 
-    closed = False
+    body: bytes
+    told: int
+    following: str
 
-    def __init__(self, raw: urllib3.BaseHTTPResponse) -> None:
-        self.raw, self.quotes, self.last = raw, 0, b""
+    def rows(self, names: list[str], table: Table, begun: set[tuple[str | None, ...]]) -> pa.Table:
+        """Its rows as text columns.
 
-    def read(self, size: int = -1) -> bytes:
-        while chunk := self.raw.read(size, decode_content=True):
-            # What a text field cannot hold and Salesforce sends nevertheless.
-            chunk = chunk.replace(b"\0", b"")
-            if chunk:
-                self.quotes += chunk.count(b'"')
-                self.last = chunk[-1:]
-                break
-        return chunk
-
-    @property
-    def is_whole(self) -> bool:
-        return self.last == b"\n" and self.quotes % 2 == 0
+        Raises:
+            _Cut: it is not whole, or was there before.
+        """
+        if not self.told:  # Then there may be no header either.
+            return pa.table({name: pa.array([], pa.string()) for name in names})
+        try:
+            page = pyarrow.csv.read_csv(
+                pa.BufferReader(self.body),
+                read_options=pyarrow.csv.ReadOptions(block_size=1 << 22),
+                parse_options=pyarrow.csv.ParseOptions(newlines_in_values=True, ignore_empty_lines=False),
+                convert_options=pyarrow.csv.ConvertOptions(
+                    include_columns=names,
+                    column_types={name: pa.string() for name in names},
+                    null_values=[""],
+                    strings_can_be_null=True,
+                ),
+            )
+        except (pa.ArrowException, KeyError) as error:
+            raise _Cut(f"a page that is not the CSV asked for: {error}") from None
+        # A row that ends in the middle of its last value can have all its fields.
+        is_whole = self.body.endswith(b"\n") and self.body.count(b'"') % 2 == 0
+        if not is_whole or page.num_rows != self.told:
+            raise _Cut(f"a page of {self.told} rows that ends in row {page.num_rows}")
+        _not_again(page, table, begun)
+        return page
 
 
 def _names(soql: str) -> list[str]:

@@ -47,13 +47,20 @@ def read_build(settings: Settings) -> Build:
 
 @dataclass(frozen=True)
 class Mart:
-    """One table of the published contract, as dbt's manifest describes it."""
+    """One table of the published contract, as dbt's manifest describes it.
+
+    Attributes:
+        readers: who may read which of its rows, by docs/pages-access.md.
+        is_about_people: its rows judge persons.
+    """
 
     schema: str
     name: str
     model: str
     description: str
     columns: dict[str, dict[str, Any]]
+    readers: str | dict[str, Any]
+    is_about_people: bool
 
     @property
     def label(self) -> str:
@@ -64,11 +71,71 @@ def marts(manifest: Path) -> list[Mart]:
     """Every mart, in the order of schema and name."""
     nodes = json.loads(manifest.read_text(encoding="utf-8"))["nodes"].values()
     found = [
-        Mart(node["schema"], node["alias"], node["name"], node["description"], node["columns"])
+        Mart(
+            node["schema"],
+            node["alias"],
+            node["name"],
+            node["description"],
+            node["columns"],
+            node["config"]["meta"]["readers"],
+            node["config"]["meta"].get("people", False),
+        )
         for node in nodes
         if node["resource_type"] == "model" and node["path"].startswith("marts/")
     ]
     return sorted(found, key=lambda mart: mart.label)
+
+
+def keys(manifest: Path) -> dict[str, list[str]]:
+    """The columns no two rows of a mart share, by its label: what the test `unique_key` of its yml names."""
+    nodes = json.loads(manifest.read_text(encoding="utf-8"))["nodes"]
+    found = {}
+    for node in nodes.values():
+        test = node.get("test_metadata") or {}
+        mart = nodes.get(node.get("attached_node")) if test.get("name") == "unique_key" else None
+        if mart and mart["path"].startswith("marts/"):
+            found[f"{mart['schema']}.{mart['alias']}"] = list(test["kwargs"]["columns"])
+    return dict(sorted(found.items()))
+
+
+def lineage(manifest: Path) -> dict[str, dict[str, list[str]]]:
+    """What each mart, by its label, is made from, as dbt's manifest says.
+
+    Returns:
+        `models` it is built from directly, by label or name; `sources`, all tables of the sources upstream,
+        `<source>.<table>`; `policies`, all seeds upstream; `used_by`, the marts that are built from it directly.
+    """
+    content = json.loads(manifest.read_text(encoding="utf-8"))
+    nodes, parents, children = {**content["nodes"], **content["sources"]}, content["parent_map"], content["child_map"]
+
+    def is_mart(key: str) -> bool:
+        return key.startswith("model.") and nodes[key]["path"].startswith("marts/")
+
+    def label(key: str) -> str:
+        node = nodes[key]
+        if key.startswith("source."):
+            return f"{node['source_name']}.{node['name']}"
+        return f"{node['schema']}.{node['alias']}" if is_mart(key) else str(node["name"])
+
+    def upstream(key: str) -> set[str]:
+        found: set[str] = set()
+        ahead = [key]
+        while ahead:
+            new = [parent for parent in parents.get(ahead.pop(), []) if parent not in found]
+            found.update(new)
+            ahead += new
+        return found
+
+    told: dict[str, dict[str, list[str]]] = {}
+    for key in filter(is_mart, content["nodes"]):
+        above = upstream(key)
+        told[label(key)] = {
+            "models": sorted(label(parent) for parent in parents[key] if parent.startswith("model.")),
+            "sources": sorted(label(parent) for parent in above if parent.startswith("source.")),
+            "policies": sorted(label(parent) for parent in above if parent.startswith("seed.")),
+            "used_by": sorted(label(child) for child in children[key] if child in nodes and is_mart(child)),
+        }
+    return told
 
 
 def candidate_folder(settings: Settings) -> Path:

@@ -13,7 +13,7 @@ from typing import Any
 from orchestration import __version__
 from orchestration.errors import UsageError
 from orchestration.ingest.landing import Batch, accepted_batches
-from orchestration.publish.candidate import candidate_folder, read_build, utc_now
+from orchestration.publish.candidate import candidate_folder, keys, lineage, marts, read_build, utc_now
 from orchestration.quality.gate import Verdict
 from orchestration.settings import Settings
 
@@ -34,7 +34,12 @@ def publish(settings: Settings, verdict: dict[str, Any], rows: dict[str, int]) -
         "code_version": __version__,
         **asdict(build),
         "rows": rows,
+        "lineage": lineage(settings.manifest),
+        "keys": keys(settings.manifest),
         "checks": verdict,
+        "readers": {
+            mart.label: {"rows": mart.readers, "people": mart.is_about_people} for mart in marts(settings.manifest)
+        },
         "outcome_model": _model_summary(candidate),
         "batches": [_batch_summary(batch) for source in build.sources for batch in accepted_batches(settings, source)],
         "sha256": {

@@ -27,6 +27,7 @@ class Outcome:
     severity: str
     sentences: tuple[str, ...]
     observed: Any = None
+    what_to_do: str = ""
 
 
 @dataclass(frozen=True)
@@ -43,6 +44,10 @@ class Verdict:
 
     def sentences(self, severity: str) -> list[str]:
         return [text for o in self.outcomes if not o.passed and o.severity == severity for text in o.sentences]
+
+    def advice(self) -> list[str]:
+        """What to do about what refused, each once."""
+        return list(dict.fromkeys(o.what_to_do for o in self.outcomes if not o.passed and o.severity == "critical"))
 
 
 def run_gate(gate: str, database: Path, expectations: list[Expectation], data_docs: Path) -> Verdict:
@@ -136,7 +141,15 @@ def _outcome(connection: Connection, expectation: Expectation, validated: Any) -
             sentences.append(f"… and {len(rows) - ROWS_TOLD:,} more like these.")
     else:
         sentences = [expectation.sentence.format(observed=observed) + (f" ({error})" if error else "")]
-    return Outcome(expectation.name, expectation.relation, False, expectation.severity, tuple(sentences), observed)
+    return Outcome(
+        expectation.name,
+        expectation.relation,
+        False,
+        expectation.severity,
+        tuple(sentences),
+        observed,
+        expectation.what_to_do,
+    )
 
 
 def _put_in_place(staged: Path, place: Path) -> None:

@@ -494,7 +494,7 @@ ONLY_ROLL_UPS = (
     "at_quota_share_low",
     "at_quota_share_high",
 )
-ONLY_SELLERS = ("role", "manager_id", "manager_name", "region", "segment", "covered_share", "is_judged")
+ONLY_SELLERS = ("role", "manager_id", "manager_name", "region", "segment", "covered_share", "is_judged", "is_leading")
 
 
 def period_cells(period: Period) -> dict[str, Any]:
@@ -530,6 +530,7 @@ def seller_row(seller: Seller, people: dict[str, Person]) -> dict[str, Any]:
         "attainment": as_float(seller.attainment),
         "amount_to_go": to_go(seller.attainment, seller.credited, quota),
         "is_judged": seller.is_judged,
+        "is_leading": seller.is_leading,
         **dict.fromkeys(ONLY_ROLL_UPS),
     }
 

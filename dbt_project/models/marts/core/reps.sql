@@ -44,6 +44,7 @@ final as (
     select
         intervals.user_id as rep_id,
         coalesce(users.name, intervals.user_id) as name,
+        lower(nullif(trim(users.email), '')) as email,
         intervals.role,
         intervals.manager_id,
         managers.name as manager_name,

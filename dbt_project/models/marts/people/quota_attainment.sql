@@ -380,6 +380,7 @@ final as (
         cast(null as double) as at_quota_share_high,
         is_complete,
         is_judged,
+        is_leading,
         period_start,
         period_end,
         {{ as_of_date() }} as as_of_date
@@ -416,6 +417,7 @@ final as (
         case when roll_up_reason is null then {{ wilson('share', 'n', 1) }} end as at_quota_share_high,
         is_complete,
         cast(null as boolean) as is_judged,
+        cast(null as boolean) as is_leading,
         period_start,
         period_end,
         {{ as_of_date() }} as as_of_date

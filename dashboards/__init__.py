@@ -1,0 +1,1 @@
+"""The web pages: what a release says, in words, figures and pictures."""
