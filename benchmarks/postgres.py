@@ -75,8 +75,8 @@ def _write_release(home: Path, rows: int, name: str) -> None:
     folder.mkdir(parents=True)
     (folder / "manifest.json").write_text(json.dumps(manifest))
     source = settings.published / current / "sightline.duckdb"
-    with duckdb.connect(str(folder / "sightline.duckdb"), config={"enable_progress_bar": "false"}) as made:
-        made.execute(f"attach '{source}' as source (read_only); create schema funnel")
+    with duckdb.connect(str(folder / "sightline.duckdb")) as made:
+        made.execute(f"set enable_progress_bar = false; attach '{source}' as source (read_only); create schema funnel")
         (there,) = made.execute(f"select count(*) from source.{TABLE}").fetchone() or (0,)
         made.execute(
             f"create table {TABLE} as select * replace (scope_id || '-' || copy as scope_id) "

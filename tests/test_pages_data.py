@@ -7,6 +7,8 @@ from typing import Any
 
 import pandas as pd
 
+from dashboards.app import PAGES
+from orchestration.settings import PROJECT_ROOT
 from tests.browser import NARROW, WIDE, choose, downloaded, drawn, figures, opened, overflow, text
 from tests.conftest import DEMO_AS_OF, Run
 
@@ -72,3 +74,11 @@ def test_it_is_readable_on_a_phone_and_on_a_wall(chromium: Any, demo_pages: str)
         with opened(chromium, f"{demo_pages}/data", width=width) as page:
             assert overflow(page) == 0
             assert page.locator("[data-testid=stMetric]").first.bounding_box()["width"] > 150
+
+
+def test_each_page_is_in_the_docs_with_its_picture() -> None:
+    told = (PROJECT_ROOT / "docs" / "pages.md").read_text(encoding="utf-8")
+    for name, title, _ in PAGES:
+        assert f"| {title} | " in told
+        assert f"(screenshots/{name}.jpg)" in told
+        assert (PROJECT_ROOT / "docs" / "screenshots" / f"{name}.jpg").stat().st_size > 10_000
