@@ -34,6 +34,12 @@ PAGES = (
 )
 
 
+def load_pages() -> None:
+    """Imports every page."""
+    for name, _, _ in PAGES:
+        importlib.import_module(f"dashboards.pages.{name}")
+
+
 @st.cache_resource(max_entries=64, show_spinner=False)
 def open_release(folder: str, viewer: Viewer) -> Release:
     """A release for one viewer, opened once; another release or another viewer is another one."""

@@ -290,8 +290,14 @@ def web(
         "theme.headingFontSizes": "2rem,1.4rem,1.15rem,1rem,0.9rem,0.85rem",
         **login(settings, host),
     }
+    # What the pages import is there when the first reader comes.
+    from dashboards.app import load_pages
+
+    load_pages()
+    from streamlit.web.cli import main as streamlit
+
     flags = [part for name, value in options.items() for part in (f"--{name}", value)]
-    os.execv(sys.executable, [sys.executable, "-m", "streamlit", "run", str(page), *flags])
+    streamlit(["run", str(page), *flags], prog_name="streamlit")
 
 
 def _print_summary(settings: Settings, release: str, seconds: dict[str, float]) -> None:

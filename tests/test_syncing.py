@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
@@ -222,6 +223,23 @@ def test_white_space_around_a_value_goes_and_an_empty_one_is_null(system: System
     load(settings)
     file = next((settings.raw / "maven").glob("2*/Person.parquet"))
     assert duckdb.execute(f"select Name, segment from '{file}' where Id = 'p0'").fetchall() == [("Zoë", None)]
+
+
+def test_a_row_is_the_same_row_whatever_others_lack(system: System, settings: Settings) -> None:
+    """What a row says is put together in one way where every row has a value, and in another where one has none."""
+    system.people["p0"] = person(0, Size="12", Segment__c="SMB")
+    load(settings)
+    columns = ("Id", "Name", "segment", "Changed", "Size", "IsDeleted")
+    file = next((settings.raw / "maven").glob("2*/Person.parquet"))
+    rows = duckdb.execute(f"select {', '.join(columns)}, _row_hash from '{file}' order by Id").fetchall()
+    assert len(rows) == 5
+    for *values, found in rows:
+        said = chr(31).join(f"{c}={v}" for c, v in zip(columns, values, strict=True) if v is not None)
+        assert found == hashlib.md5(said.encode()).hexdigest()
+    # Now each row that comes has all columns: the ones that are as before are no new versions.
+    system.people = {"p0": system.people["p0"], "p7": person(7, Size="1", Segment__c="SMB")}
+    load(settings)
+    assert versions(settings, "Person")[5:] == [("p7", "Person 7", "upsert")]
 
 
 def test_a_refused_batch_is_asked_for_again(system: System, settings: Settings) -> None:

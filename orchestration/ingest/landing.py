@@ -268,7 +268,8 @@ class _Landing:
                 # Whichever file comes first, a row stays the same row.
                 columns[len(table.columns) :] = sorted(columns[len(table.columns) :])
             unreadable = [finding for part in parts for finding in part.reading.unreadable]
-            reading = Reading(columns=tuple(columns), unreadable=unreadable)
+            filled = parts[0].reading.filled if len(parts) == 1 else frozenset()
+            reading = Reading(columns=tuple(columns), filled=filled, unreadable=unreadable)
             self.readings[table.name] = reading
             self.findings += unreadable
             self._judge(table, reading)
@@ -302,7 +303,7 @@ class _Landing:
         rules = rules_for(self.source, table)
         self.rules = rules
         bad = " or ".join(rule.bad for rule in rules) or "false"
-        content = ", ".join(f"'{name}=' || \"{name}\"" for name in reading.columns)
+        content = _content(reading)
         keys = ", ".join(f'"{key}"' for key in table.keys)
         updated = table.cursor or "updated_at"
         is_dated = updated in reading.columns
@@ -318,7 +319,7 @@ class _Landing:
         self.connection.execute(
             f"""
             create temp {form} "hashed_{table.name}" as
-            select *, md5(concat_ws(chr(31), {content})) as _row_hash, {bad} as _is_bad from {rows}
+            select *, md5({content}) as _row_hash, {bad} as _is_bad from {rows}
             """
         )
         is_doubled = self._says(
@@ -541,6 +542,9 @@ class _Landing:
         at = datetime.fromisoformat(extracted_at).astimezone(UTC).replace(tzinfo=None)
         for name in self.counts:
             order = "" if name in self.in_order else "order by _row"
+            # What a system sent has no order; its rows can be written as they come.
+            is_any_order = self.is_pulled and name in self.in_order
+            self.connection.execute(f"set preserve_insertion_order = {'false' if is_any_order else 'true'}")
             self.connection.execute(
                 f"""
                 copy (
@@ -608,6 +612,24 @@ class _Landing:
                 ) to {literal(str(folder / f"{name}.parquet"))} (format parquet)
                 """
             )
+
+
+def _content(reading: Reading) -> str:
+    """SQL for all that a row says: `column=value` of each value that is there, with chr(31) between them.
+
+    Columns without a null are put together in one go, which costs a third less.
+    """
+    first, *others = reading.columns
+    if first not in reading.filled:
+        return f"concat_ws(chr(31), {', '.join(map(_said, reading.columns))})"
+    parts = [f"'{first}='", f'"{first}"']
+    for name in others:
+        parts += [f"chr(31) || '{name}='", f'"{name}"'] if name in reading.filled else [f"chr(31) || {_said(name)}"]
+    return f"concat({', '.join(parts)})"
+
+
+def _said(name: str) -> str:
+    return f"'{name}=' || \"{name}\""
 
 
 def _clean(settings: Settings, source: str) -> None:

@@ -52,6 +52,7 @@ class Reading:
         columns: columns of `landed`: the contract's first, then the file's own as `x_<name>`.
         rows: how many of the file are in `landed`.
         absent: contract columns the file does not have.
+        filled: columns known to hold a value in each row; of a connector's file alone is this known without looking.
         unreadable: findings of rows that never made it into `landed`.
         refused: findings for which the file cannot be used at all; then there is no `landed`.
     """
@@ -59,6 +60,7 @@ class Reading:
     columns: tuple[str, ...] = ()
     rows: int = 0
     absent: tuple[str, ...] = ()
+    filled: frozenset[str] = frozenset()
     unreadable: list[Finding] = field(default_factory=list)
     refused: list[Finding] = field(default_factory=list)
 
@@ -86,7 +88,11 @@ def read(
             "export it again, or remove it when it has no rows",
         )
     if is_pulled:
-        return _land(connection, table, *_register(connection, table, path), None, refuse, is_pulled)
+        header, relation, filled = _register(connection, table, path)
+        reading = _land(connection, table, header, relation, None, refuse, is_pulled)
+        given = {table.fields.get(name, name) for name in filled}
+        reading.filled = frozenset(given.intersection(reading.columns))
+        return reading
     return (_read_parquet if path.suffix == ".parquet" else _read_csv)(connection, table, path, refuse)
 
 
@@ -181,8 +187,9 @@ def _land(
     )
 
 
-def _register(connection: duckdb.DuckDBPyConnection, table: Table, path: Path) -> tuple[list[str], str]:
-    """The columns of a connector's file, and what DuckDB calls it; it is read where it lies, not into memory."""
+def _register(connection: duckdb.DuckDBPyConnection, table: Table, path: Path) -> tuple[list[str], str, list[str]]:
+    """The columns of a connector's file, what DuckDB calls it, and the columns without a null; it is read where it
+    lies, not into memory."""
     import pyarrow as pa
 
     name = f"pulled_{table.name}"
@@ -190,7 +197,8 @@ def _register(connection: duckdb.DuckDBPyConnection, table: Table, path: Path) -
     # An answer of which not all was fetched is in the way of a new name, as it is not of a new query.
     connection.complete()
     connection.register(name, rows)
-    return [column for column in rows.column_names if column != "_row"], f'"{name}"'
+    columns = [column for column in rows.column_names if column != "_row"]
+    return columns, f'"{name}"', [column for column in columns if not rows[column].null_count]
 
 
 def _read_parquet(connection: duckdb.DuckDBPyConnection, table: Table, path: Path, refuse: _Refusal) -> Reading:
