@@ -7,8 +7,9 @@ from typing import Any
 import altair as alt
 import pandas as pd
 
-BLUE, GREY, RED, GREEN, LIGHT = "#2b6cb0", "#718096", "#c53030", "#2f855a", "#a0aec0"
-Chart = alt.Chart | alt.LayerChart | alt.FacetChart
+from dashboards.charts import BLUE, GREEN, GREY, RED, Chart
+
+LIGHT = "#a0aec0"
 COLOURS = (BLUE, "#b7791f", GREEN, "#805ad5", RED, "#319795", "#d53f8c", GREY, "#744210")
 
 

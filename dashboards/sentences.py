@@ -18,6 +18,11 @@ def known(value: Any) -> bool:
     return value is not None and not pd.isna(value)
 
 
+def spoken(*sentences: str) -> list[str]:
+    """Those of some sentences that there is something to say for."""
+    return [sentence for sentence in sentences if sentence]
+
+
 def counted(number: float, one: str, many: str = "") -> str:
     """`1 deal`, `2 deals`."""
     return f"{number:,.0f} {one if round(number) == 1 else many or one + 's'}"

@@ -19,7 +19,18 @@ from dashboards.parts import (
     written,
 )
 from dashboards.release import Release
-from dashboards.sentences import ahead, counted, known, listed, one_of_both, points, told_apart, whose, with_interval
+from dashboards.sentences import (
+    ahead,
+    counted,
+    known,
+    listed,
+    one_of_both,
+    points,
+    spoken,
+    told_apart,
+    whose,
+    with_interval,
+)
 
 FILTERS = ("team", "segment", "period")
 QUARTERS_SHOWN, CALLERS_SHOWN, USUAL_WEEKS = 8, 30, 8
@@ -195,15 +206,11 @@ def drivers(release: Release, chosen: Chosen, kind: str) -> pd.DataFrame:
 
 def lead(release: Release, chosen: Chosen, weeks: int) -> list[str]:
     """What the figures of the page say, most urgent first."""
-    return [
-        sentence
-        for sentence in (
-            _outlook_sentence(release, chosen),
-            _record_sentence(release, chosen, weeks),
-            _callers_sentence(release, chosen),
-        )
-        if sentence
-    ]
+    return spoken(
+        _outlook_sentence(release, chosen),
+        _record_sentence(release, chosen, weeks),
+        _callers_sentence(release, chosen),
+    )
 
 
 def weeks_told(release: Release, chosen: Chosen) -> list[int]:

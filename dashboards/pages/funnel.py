@@ -22,7 +22,18 @@ from dashboards.parts import (
     written,
 )
 from dashboards.release import Release
-from dashboards.sentences import ahead, counted, is_over, known, listed, one_of_both, told_apart, whose, with_interval
+from dashboards.sentences import (
+    ahead,
+    counted,
+    is_over,
+    known,
+    listed,
+    one_of_both,
+    spoken,
+    told_apart,
+    whose,
+    with_interval,
+)
 
 FILTERS = ("team", "segment", "period")
 MEMBERS_SHOWN, DEALS_SHOWN, QUARTERS_SHOWN = 20, 25, 9
@@ -198,15 +209,11 @@ def win_rate_of_all(release: Release) -> pd.DataFrame:
 
 def lead(release: Release, chosen: Chosen) -> list[str]:
     """What the figures of the page say, most urgent first."""
-    return [
-        sentence
-        for sentence in (
-            _coverage_sentence(release, chosen),
-            _pipeline_sentence(release, chosen),
-            _stage_sentence(release, chosen),
-        )
-        if sentence
-    ]
+    return spoken(
+        _coverage_sentence(release, chosen),
+        _pipeline_sentence(release, chosen),
+        _stage_sentence(release, chosen),
+    )
 
 
 def show(release: Release, chosen: Chosen) -> None:

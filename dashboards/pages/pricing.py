@@ -19,7 +19,7 @@ from dashboards.parts import (
     written,
 )
 from dashboards.release import Release
-from dashboards.sentences import counted, known, listed, of_whom, points, told_apart, with_interval
+from dashboards.sentences import counted, known, listed, of_whom, points, spoken, told_apart, with_interval
 
 FILTERS = ("team", "segment", "period")
 EXCEPTIONS_SHOWN, URGENT_SHOWN, MEMBERS_SHOWN, QUARTERS_SHOWN = 300, 5, 25, 9
@@ -159,15 +159,11 @@ def exceptions(release: Release, chosen: Chosen, rule: str | None = None, which:
 
 def lead(release: Release, chosen: Chosen) -> list[str]:
     """What the figures of the page say, most urgent first."""
-    return [
-        sentence
-        for sentence in (
-            _exceptions_sentence(release, chosen),
-            _discipline_sentence(release, chosen),
-            _realization_sentence(release, chosen),
-        )
-        if sentence
-    ]
+    return spoken(
+        _exceptions_sentence(release, chosen),
+        _discipline_sentence(release, chosen),
+        _realization_sentence(release, chosen),
+    )
 
 
 def show(release: Release, chosen: Chosen) -> None:

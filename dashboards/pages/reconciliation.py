@@ -19,7 +19,7 @@ from dashboards.parts import (
     written,
 )
 from dashboards.release import Release
-from dashboards.sentences import counted, known, listed, of_whom
+from dashboards.sentences import counted, known, listed, of_whom, spoken
 
 FILTERS = ("team", "segment", "period")
 BREAKS_SHOWN, ITEMS_SHOWN, URGENT_SHOWN, QUARTERS_SHOWN = 500, 25, 3, 8
@@ -163,15 +163,11 @@ def to_billing(release: Release, chosen: Chosen) -> pd.DataFrame:
 
 def lead(release: Release, chosen: Chosen) -> list[str]:
     """What the figures of the page say, most urgent first."""
-    return [
-        sentence
-        for sentence in (
-            _breaks_sentence(release, chosen),
-            _owners_sentence(release, chosen),
-            _money_sentence(release, chosen),
-        )
-        if sentence
-    ]
+    return spoken(
+        _breaks_sentence(release, chosen),
+        _owners_sentence(release, chosen),
+        _money_sentence(release, chosen),
+    )
 
 
 def show(release: Release, chosen: Chosen) -> None:
