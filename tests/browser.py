@@ -142,6 +142,10 @@ def choose(page: Any, label: str, option: str) -> None:
     """Sets a filter as a person would with the keyboard alone."""
     page.get_by_label(label, exact=True).first.focus()
     page.keyboard.type(option)
+    # Enter takes the first option: not before the list is down to those that were asked for.
+    page.wait_for_function(
+        "option => document.querySelector('[role=option]')?.innerText.includes(option)", arg=option, timeout=30_000
+    )
     page.keyboard.press("Enter")
     page.wait_for_timeout(300)
     drawn(page)

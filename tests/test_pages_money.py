@@ -17,6 +17,7 @@ from dashboards.filters import Chosen, current_period
 from dashboards.pages import funnel as funnel_page
 from dashboards.pages import pricing, reconciliation
 from dashboards.release import Release
+from tests import browser
 from tests.browser import NARROW, WIDE, drawn, figures, opened, overflow, text
 from tests.conftest import Run
 
@@ -58,15 +59,8 @@ def rows_of(page: Any, table: str) -> pd.DataFrame:
 
 def choose(page: Any, label: str, option: str, key: str) -> None:
     """Sets a filter by the keyboard alone, and waits until it stands in the address under its key."""
-    page.get_by_label(label, exact=True).first.focus()
-    page.keyboard.type(option)
-    # Enter takes the first option: not before the list is down to those that were asked for.
-    page.wait_for_function(
-        "option => document.querySelector('[role=option]')?.innerText.includes(option)", arg=option, timeout=30_000
-    )
-    page.keyboard.press("Enter")
+    browser.choose(page, label, option)
     page.wait_for_url(lambda url: key in parse_qs(urlsplit(url).query), timeout=30_000)
-    page.wait_for_timeout(500)
     drawn(page)
 
 
