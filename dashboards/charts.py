@@ -13,6 +13,25 @@ BLUE, GREY, RED, GREEN, YELLOW = "#2b6cb0", "#718096", "#c53030", "#2f855a", "#b
 Chart = alt.Chart | alt.LayerChart | alt.FacetChart
 
 
+def measured(frame: pd.DataFrame, label: str, value: str, n: str, *, norm: str | None = None) -> pd.DataFrame:
+    """Rows for `intervals`: those of a mart, each named with how much it stands on.
+
+    Args:
+        frame: rows of a mart, with the ends of the interval in `<value>_low` and `<value>_high`.
+        label: the column with the name.
+        value: the column with what was measured.
+        n: the column with how many it stands on.
+        norm: the column with what it is held against.
+    """
+    rows = frame.assign(
+        label=frame[label] + " (n " + frame[n].astype(str) + ")",
+        value=frame[value],
+        low=frame[f"{value}_low"],
+        high=frame[f"{value}_high"],
+    )
+    return rows.assign(norm=frame[norm]) if norm else rows
+
+
 def intervals(
     frame: pd.DataFrame, axis: str, title: str, *, percent: bool = True, zero: bool = True, norm_is: str = ""
 ) -> Chart:

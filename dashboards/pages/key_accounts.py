@@ -7,7 +7,18 @@ from types import SimpleNamespace
 import pandas as pd
 import streamlit as st
 
-from dashboards.charts import GREEN, GREY, RED, YELLOW, intervals, points, squares, stacks, trends
+from dashboards.charts import (
+    GREEN,
+    GREY,
+    RED,
+    YELLOW,
+    intervals,
+    measured,
+    points,
+    squares,
+    stacks,
+    trends,
+)
 from dashboards.filters import Chosen, choose_one
 from dashboards.parts import chart_beside_table, day, empty, escaped, figure, in_row, show_table, written
 from dashboards.release import Release
@@ -553,12 +564,7 @@ def _whitespace(release: Release, account: str) -> None:
     chart_beside_table(
         release,
         intervals(
-            told.assign(
-                label=told["product_name"] + " (n " + told["n"].astype(str) + ")",
-                value=told["expected_amount"],
-                low=told["expected_amount_low"],
-                high=told["expected_amount_high"],
-            ),
+            measured(told, "product_name", "expected_amount", "n"),
             f"Expected from accounts like it, {release.currency}",
             "White space",
             percent=False,

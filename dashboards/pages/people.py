@@ -8,7 +8,14 @@ from typing import Any
 import pandas as pd
 import streamlit as st
 
-from dashboards.charts import TALL, against, curve, gap_split, intervals
+from dashboards.charts import (
+    TALL,
+    against,
+    curve,
+    gap_split,
+    intervals,
+    measured,
+)
 from dashboards.filters import Chosen, choose_one
 from dashboards.parts import (
     chart_beside_table,
@@ -834,13 +841,7 @@ def _coaching(release: Release, chosen: Chosen) -> None:
         chart_beside_table(
             release,
             intervals(
-                told.assign(
-                    label=told["manager_name"] + " (n " + told["hero_n"].astype(str) + ")",
-                    value=told["hero_dependency"],
-                    low=told["hero_dependency_low"],
-                    high=told["hero_dependency_high"],
-                    norm=told["others_hero_dependency"],
-                ),
+                measured(told, "manager_name", "hero_dependency", "hero_n", norm="others_hero_dependency"),
                 "Share of the team's won amount",
                 "What was won by being saved",
                 norm_is="the other managers together",
@@ -880,12 +881,9 @@ def _coaching(release: Release, chosen: Chosen) -> None:
     chart_beside_table(
         release,
         intervals(
-            told.assign(
-                label=told["manager_name"] + " (n " + told["coaching_n"].astype(str) + ")",
-                value=told["sessions_per_seller_month"],
-                low=told["sessions_per_seller_month_low"],
-                high=told["sessions_per_seller_month_high"],
-            ).sort_values("value", ascending=False),
+            measured(told, "manager_name", "sessions_per_seller_month", "coaching_n").sort_values(
+                "value", ascending=False
+            ),
             "Coaching sessions a seller and month",
             "How often managers coach",
             percent=False,
@@ -991,13 +989,7 @@ def _talent(release: Release, chosen: Chosen) -> None:
         chart_beside_table(
             release,
             intervals(
-                wrong.assign(
-                    label=wrong["seller_name"] + " (n " + wrong["n"].astype(str) + ")",
-                    value=wrong["win_rate"],
-                    low=wrong["win_rate_low"],
-                    high=wrong["win_rate_high"],
-                    norm=wrong["expected_win_rate"],
-                ),
+                measured(wrong, "seller_name", "win_rate", "n", norm="expected_win_rate"),
                 "Win rate in the motion of the job",
                 "Below what all sellers make of like deals",
                 norm_is="what all sellers make of like deals",
@@ -1055,13 +1047,7 @@ def _help(release: Release, chosen: Chosen) -> None:
             chart_beside_table(
                 release,
                 intervals(
-                    people.assign(
-                        label=people["who"] + " (n " + people["days_to_help_n"].astype(str) + ")",
-                        value=people["days_to_help"],
-                        low=people["days_to_help_low"],
-                        high=people["days_to_help_high"],
-                        norm=people["others_days_to_help"],
-                    ),
+                    measured(people, "who", "days_to_help", "days_to_help_n", norm="others_days_to_help"),
                     "Days from asking to help, median",
                     "How long deals wait",
                     percent=False,

@@ -8,7 +8,20 @@ from types import SimpleNamespace
 import pandas as pd
 import streamlit as st
 
-from dashboards.charts import BLUE, GREEN, GREY, RED, YELLOW, heat, intervals, pairs, stacks, steps, trends
+from dashboards.charts import (
+    BLUE,
+    GREEN,
+    GREY,
+    RED,
+    YELLOW,
+    heat,
+    intervals,
+    measured,
+    pairs,
+    stacks,
+    steps,
+    trends,
+)
 from dashboards.filters import Chosen
 from dashboards.parts import chart_beside_table, day, empty, escaped, figure, in_row, show_table, written
 from dashboards.release import Release
@@ -397,12 +410,7 @@ def _rates(release: Release, chosen: Chosen) -> None:
     if found.empty:
         empty(release, RETENTION)
         return
-    drawn = found.assign(
-        label=found["member_name"] + " (n " + found["n"].astype(str) + ")",
-        value=found["grr"],
-        low=found["grr_low"],
-        high=found["grr_high"],
-    )
+    drawn = measured(found, "member_name", "grr", "n")
     company = release.value(
         f"select grr from {RETENTION} where dimension = 'company' and month_start = ?", (month(release, chosen),)
     )
