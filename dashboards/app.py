@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import streamlit as st
+from altair.utils import schemapi
 
 from dashboards.access import Viewer
 from dashboards.filters import Chosen, choose
@@ -35,7 +36,8 @@ PAGES = (
 
 
 def load_pages() -> None:
-    """Imports every page."""
+    """For a server, before the first reader comes: imports every page, and holds no chart against a schema any more."""
+    schemapi.disable_debug_mode()
     for name, _, _ in PAGES:
         importlib.import_module(f"dashboards.pages.{name}")
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import date, datetime
 from typing import Any, Literal
 from urllib.parse import urlencode
@@ -12,6 +12,8 @@ from urllib.parse import urlencode
 import altair as alt
 import pandas as pd
 import streamlit as st
+from altair.utils import schemapi
+from streamlit.delta_generator import DeltaGenerator
 
 from dashboards.release import Release
 
@@ -167,6 +169,29 @@ def show_table(
     download(frame, name)
 
 
+class _Drawing:
+    """A chart as Streamlit asks for it, held against Vega-Lite's schema unless a server has switched that off.
+
+    Altair does so for each reader, at two thirds of what a page costs; that every chart is right is what tests are for.
+    """
+
+    def __init__(self, chart: Chart) -> None:
+        self.chart = chart
+
+    def to_dict(self) -> dict[str, Any]:
+        drawn: dict[str, Any] = self.chart.to_dict(validate=schemapi.DEBUG_MODE)
+        return drawn
+
+
+def draw(chart: Chart, alt_text: str) -> None:
+    """A chart.
+
+    Args:
+        alt_text: what the picture says, for those who do not see it.
+    """
+    st.altair_chart(_Drawing(chart), alt=alt_text)  # type: ignore[call-overload]
+
+
 def chart_beside_table(
     release: Release,
     chart: Chart,
@@ -187,13 +212,39 @@ def chart_beside_table(
     """
     left, right = st.columns([3, 2], gap="medium")
     with left:
-        st.altair_chart(chart, alt=alt_text)
+        draw(chart, alt_text)
         if caption:
             st.caption(f"{caption} {definition_link(table)}")
         else:
             st.caption(definition_link(table))
     with right:
         show_table(release, frame, table, name=name, labels=labels, formats=formats)
+
+
+def in_tabs(key: str, parts: Mapping[str, tuple[Callable[..., None], ...]], *arguments: Any) -> None:
+    """Parts of a page behind tabs: only the open one is asked for and drawn. The URL says which, as `?key=title`.
+
+    Args:
+        key: of the URL, unique over all pages.
+        parts: what draws a part, by its title.
+        arguments: what all of them are called with.
+    """
+    tabs = st.tabs(list(parts), key=key, on_change="rerun", bind="query-params")
+    for tab, drawers in zip(tabs, parts.values(), strict=True):
+        if tab.open:
+            with tab:
+                for draw_part in drawers:
+                    draw_part(*arguments)
+
+
+def folded(label: str, key: str) -> DeltaGenerator | None:
+    """A place for what few look at, behind its label; None while it is closed, when nothing need be drawn in it.
+
+    Args:
+        key: of the URL, which says `?key=true` of an open one; unique over all pages.
+    """
+    place = st.expander(label, key=key, on_change="rerun", bind="query-params")
+    return place if place.open else None
 
 
 def empty(release: Release, table: str, why: str = "") -> None:

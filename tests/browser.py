@@ -151,6 +151,29 @@ def choose(page: Any, label: str, option: str) -> None:
     drawn(page)
 
 
+def part(page: Any, title: str) -> None:
+    """Opens a tab of the page by the keyboard alone."""
+    tab = page.get_by_role("tab", name=title, exact=True)
+    tab.focus()
+    page.keyboard.press("Enter")
+    page.wait_for_timeout(300)
+    drawn(page)
+    assert tab.get_attribute("aria-selected") == "true"
+
+
+def every_part(page: Any) -> Iterator[str]:
+    """Opens every tab of the page, one after the other, and what is folded in it; a page without tabs is one part."""
+    titles = page.get_by_role("tab").all_inner_texts() or [""]
+    for title in titles:
+        if title:
+            part(page, title)
+        for fold in page.locator("[data-testid=stExpander] details:not([open]) summary").all():
+            fold.click()
+            page.wait_for_timeout(300)
+            drawn(page)
+        yield title
+
+
 def downloaded(page: Any, words: str, place: int = 0) -> bytes:
     """The file behind a download button."""
     with page.expect_download(timeout=60_000) as waiting:

@@ -20,7 +20,8 @@ from dashboards.filters import Chosen, current_period, managers_below, periods
 from dashboards.pages import key_accounts, people, retention, scorecard
 from dashboards.parts import short, written
 from dashboards.release import Release
-from tests.browser import NARROW, WIDE, choose, downloaded, drawn, figures, opened, overflow, text
+from orchestration.settings import PROJECT_ROOT
+from tests.browser import NARROW, WIDE, choose, downloaded, drawn, every_part, figures, opened, overflow, part, text
 from tests.conftest import Run
 
 LAST, YEAR_AGO = date(2026, 6, 1), date(2025, 6, 1)
@@ -100,6 +101,7 @@ def test_retention_is_that_of_the_customers_of_a_year_before(chromium: Any, demo
         assert f"Of {n} customers of a year before {percent(kept)} still pay" in said
         assert f"{money(due_amount)} in {due_count} renewals is due" in said
         assert f"for {risk_count} of them ({money(risk_amount)})" in said
+        part(page, "Renewals")
         at_risk = table(page, "renewals_at_risk")
         expected = full_run.query(
             "select customer_name, due_amount, replace(risk_evidence, '_', ' '), what_to_do from retention.renewals "
@@ -237,7 +239,7 @@ def test_growth_is_against_the_same_days_of_a_year_before(chromium: Any, demo_pa
             f"and closed_on between '{QUARTER_START}' and '{QUARTER_END}' group by segment"
         )
     )
-    with opened(chromium, f"{demo_pages}/retention?period={QUARTER}") as page:
+    with opened(chromium, f"{demo_pages}/retention?period={QUARTER}&retention_part=Sales+growth") as page:
         found = table(page, "sales_growth").set_index("market")
         segments = found.drop(index="Company")
         assert segments["sale_count"].to_dict() == won
@@ -272,6 +274,7 @@ def test_key_accounts_say_what_is_wrong_and_why_these(chromium: Any, demo_pages:
             "where is_on_list"
         )
         assert {(row.account_name, row.rules_passed) for row in listed.fillna("").itertuples()} <= set(passed)
+        part(page, "Why these and not others")
         near = table(page, "near_the_list")
         assert near["reason"].notna().all()
         reasons = table(page, "standings")
@@ -294,6 +297,9 @@ def test_an_account_is_chosen_by_keyboard_and_stays_chosen(chromium: Any, demo_p
         page.reload()
         drawn(page)
         said, shown = text(page), figures(page)
+        part(page, "People")
+        people_said = text(page)
+        part(page, "Findings")
         assert f"{name} is on the list since" in said
         assert shown["Pays"] == money(arr)
         assert shown["Value meetings we began"] == percent(share)
@@ -303,8 +309,9 @@ def test_an_account_is_chosen_by_keyboard_and_stays_chosen(chromium: Any, demo_p
             "select sum(contact_count), sum(engaged_count), count(*) filter (contact_count = 0), count(*) "
             f"from key_accounts.relationship_map where account_id = '{account}'",
         )
-        assert f"In touch with us now: {engaged} of {contacts} contacts" in said
-        assert f"Nobody is known in {gaps} of {squares} squares" in said
+        assert f"In touch with us now: {engaged} of {contacts} contacts" in people_said
+        assert f"Nobody is known in {gaps} of {squares} squares" in people_said
+        assert "account_part" not in page.url
         found = table(page, "account_findings")
         assert (
             len(found)
@@ -313,12 +320,14 @@ def test_an_account_is_chosen_by_keyboard_and_stays_chosen(chromium: Any, demo_p
             ]
         )
         assert found.iloc[0]["what_to_do"] in said
+        part(page, "White space")
         space = table(page, "whitespace")
         owned = one(
             full_run,
             f"select count(*) from key_accounts.whitespace where account_id = '{account}' and owner_count > 0",
         )[0]
         assert space["expected_amount"].notna().sum() == owned
+        part(page, "Plan")
         years = table(page, "plan_execution")
         assert years["fiscal_year"].is_monotonic_decreasing and years["fiscal_year"].iloc[0] == 2026
 
@@ -334,6 +343,9 @@ def seller_with_a_gap(run: Run) -> tuple[Any, ...]:
 def test_a_sellers_gap_is_split_into_causes_that_add_up(chromium: Any, demo_pages: str, full_run: Run) -> None:
     seller, name, manager, behaviour, check = seller_with_a_gap(full_run)
     with opened(chromium, f"{demo_pages}/people?seller={seller}") as page:
+        planned = text(page)
+        links = page.eval_on_selector_all("a[href*='/deal?deal=']", "all => all.map(one => one.getAttribute('href'))")
+        part(page, "Where the gap comes from")
         said = text(page)
         numbers = r"Booked ([\d,]+), the median peer ([\d,]+): a gap of ([+-][\d,]+) USD. Of it ([+-][\d,]+) is the "
         numbers += r"seller's own, ([+-][\d,]+) comes of other accounts and deals, ([+-][\d,]+) is chance"
@@ -350,22 +362,22 @@ def test_a_sellers_gap_is_split_into_causes_that_add_up(chromium: Any, demo_page
         parts = table(page, "diagnosis")
         assert parts[["own_amount", "mix_amount", "chance_amount"]].to_numpy().sum() == pytest.approx(gap, abs=0.51)
         assert parts["contribution_amount"].sum() == pytest.approx(gap, abs=0.51)
-        assert f"Behaviour: {behaviour}" in said
-        assert f"With: {manager}" in said
-        assert f"Next check: {check.day} {check:%B %Y}" in said
+        assert f"Behaviour: {behaviour}" in planned
+        assert f"With: {manager}" in planned
+        assert f"Next check: {check.day} {check:%B %Y}" in planned
         deals = full_run.query(
             "select unnest([opportunity_1_id, opportunity_2_id, opportunity_3_id]) as deal "
             f"from people.coaching_plan where seller_id = '{seller}'"
         )
-        links = page.eval_on_selector_all("a[href*='/deal?deal=']", "all => all.map(one => one.getAttribute('href'))")
         assert links == [f"/deal?deal={deal}" for (deal,) in deals if deal]
         credited, quota, won_count = one(
             full_run,
             "select credited_amount, quota_amount, won_count from people.quota_attainment where scope_type = 'seller' "
             f"and scope_id = '{seller}' and period_type = 'quarter' and period_start = '{QUARTER_START}'",
         )
+        part(page, "Attainment")
         assert figures(page)[f"Attainment {QUARTER}"] == percent(credited / quota)
-        assert f"{money(credited)} of {money(quota)}, {won_count} deals won" in said
+        assert f"{money(credited)} of {money(quota)}, {won_count} deals won" in text(page)
 
 
 def test_a_new_sellers_ramp_stands_in_its_band_and_career_says_what_is_missing(
@@ -386,10 +398,12 @@ def test_a_new_sellers_ramp_stands_in_its_band_and_career_says_what_is_missing(
         assert f"seller={seller}" in page.url
         page.reload()
         drawn(page)
+        part(page, "Ramp")
         bands = table(page, "ramp_bands").set_index("label")
         meetings = bands.loc[[label.startswith("Meetings held") for label in bands.index]].iloc[0]
         assert meetings["value"] == count
         assert (meetings["low"], meetings["high"]) == (pytest.approx(low), pytest.approx(high))
+        part(page, "Next level")
         assert f"{met} of {criteria} criteria are met" in text(page)
         career = table(page, "career")
         states = dict(
@@ -455,10 +469,7 @@ def test_managers_see_who_saves_deals_and_what_top_sellers_do(chromium: Any, dem
         )
         assert rescuers
     with opened(chromium, f"{demo_pages}/people") as page:
-        page.get_by_role("tab", name="Best practices").focus()
-        page.keyboard.press("Enter")
-        page.wait_for_timeout(300)
-        drawn(page)
+        part(page, "Best practices")
         assert "people_part=Best+practices" in page.url
         page.reload()
         drawn(page)
@@ -516,6 +527,8 @@ def test_the_scorecard_has_six_numbers_and_24_behaviours(chromium: Any, demo_pag
         assert f"Of the six numbers that count {met} reach their target" in said
         statuses = [status for _, _, status, *_ in rows]
         assert f"Of 24 behaviours {statuses.count('met')} are met" in said
+        part(page, "Behaviours")
+        said = text(page)
         for behaviour, name, _, value, unit, n, _ in rows:
             (words,) = re.findall(rf"{behaviour} {re.escape(str(name))}\. [^\n]+", said)
             assert f"(n {n:,})" in words
@@ -557,10 +570,13 @@ def test_what_is_missing_is_said_with_what_to_connect(chromium: Any, maven_pages
         assert name in said and "attainment cannot be told: no quota" in said
         assert "Why, cannot be told: no activities known" in said
         assert "none that is clear (no activities known)" in said
+        part(page, "Attainment")
         assert figures(page)["Attainment 2017-Q4"] == written(None, "percent")
     with opened(chromium, f"{maven_pages}/scorecard") as page:
         said = text(page)
         assert "Of 24 behaviours 0 are met, 0 partly, 0 not; 24 cannot be told" in said
+        part(page, "Behaviours")
+        said = text(page)
         reasons = maven_run.query("select behaviour, reason from scorecard.behaviours")
         for behaviour, reason in reasons:
             assert re.search(rf"{behaviour} [^\n]+not enough data( \(n [\d,]+\))?: {reason}", said)
@@ -572,11 +588,14 @@ def test_the_pages_are_readable_on_a_phone_and_on_a_wall(chromium: Any, demo_pag
     for place in ("retention", f"key_accounts?account={account}", f"people?seller={seller}", "scorecard"):
         for width in (NARROW, WIDE):
             with opened(chromium, f"{demo_pages}/{place}", width=width) as page:
-                assert overflow(page) == 0, (place, width)
-                boxes = [metric.bounding_box() for metric in page.locator("[data-testid=stMetric]").all()]
-                assert boxes and all(box["width"] > 150 and box["x"] + box["width"] <= width for box in boxes)
-                pictures = page.locator("[data-testid=stVegaLiteChart]").all()
-                assert len(pictures) >= (1 if place == "scorecard" else 2)
+                measured, pictures = 0, 0
+                for title in every_part(page):
+                    assert overflow(page) == 0, (place, title, width)
+                    boxes = [metric.bounding_box() for metric in page.locator("[data-testid=stMetric]").all()]
+                    assert all(box["width"] > 150 and box["x"] + box["width"] <= width for box in boxes), title
+                    measured += len(boxes)
+                    pictures += page.locator("[data-testid=stVegaLiteChart]").count()
+                assert measured and pictures >= (1 if place == "scorecard" else 2)
 
 
 def drawn_page(name: str, release: object, chosen: object) -> None:
@@ -586,10 +605,17 @@ def drawn_page(name: str, release: object, chosen: object) -> None:
     importlib.import_module(f"dashboards.pages.{name}").show(release, chosen)
 
 
+# Pages that open on one of several: the key of the tabs, by the title of the first.
+TABS_OF = {"Coaching plan": "seller_part", "Findings": "account_part", "The list": "list_part"}
+FOLDED = re.findall(
+    r'folded\([^\n]*, "(\w+)"\)', "".join(path.read_text() for path in (PROJECT_ROOT / "dashboards/pages").glob("*.py"))
+)
+
+
 def said_by(name: str, release: Release, chosen: Chosen, **asked: str) -> str:
     """What a page says without a browser, tables and all; no exception stands on it."""
     script = AppTest.from_function(drawn_page, args=(name, release, chosen), default_timeout=60)
-    for key, value in asked.items():
+    for key, value in {**asked, **dict.fromkeys(FOLDED, "true")}.items():
         script.query_params[key] = value
     script.run()
     assert not script.exception, [error.value for error in script.exception]
@@ -597,6 +623,19 @@ def said_by(name: str, release: Release, chosen: Chosen, **asked: str) -> str:
         str(element.value) for kind in (script.markdown, script.caption, script.info, script.header) for element in kind
     ]
     return "\n".join(words + [element.value.to_csv() for element in script.dataframe])
+
+
+def said_by_parts(name: str, release: Release, chosen: Chosen, **asked: str) -> dict[str, str]:
+    """What each part of a page says, by its title."""
+    script = AppTest.from_function(drawn_page, args=(name, release, chosen), default_timeout=60)
+    for key, value in asked.items():
+        script.query_params[key] = value
+    titles = [tab.label for tab in script.run().tabs]
+    key = TABS_OF.get(titles[0], f"{name}_part") if titles else ""
+    said = {title: said_by(name, release, chosen, **asked, **{key: title}) for title in titles}
+    # Each part is another one than that which is open at first: it was the right key.
+    assert len(set(said.values())) == len(said)
+    return said or {"": said_by(name, release, chosen, **asked)}
 
 
 def test_a_reader_sees_the_own_page_first_and_nobody_elses(full_run: Run, demo: Release) -> None:
@@ -617,10 +656,8 @@ def test_a_reader_sees_the_own_page_first_and_nobody_elses(full_run: Run, demo: 
             }
             assert set(people.sellers(reader, chosen)) <= open_to
             for page in PAGES:
-                parts = people.TABS if page == "people" else ("",)
-                for part in parts:
-                    said = said_by(page, reader, chosen, **({"people_part": part} if part else {}))
-                    assert [one for one in others if one in said] == [], (page, part)
+                for title, said in said_by_parts(page, reader, chosen).items():
+                    assert [one for one in others if one in said] == [], (page, title)
         assert name in said_by("people", own, Chosen(period=current_period(own)))
         stranger = next(key for key in names if key not in team and key != seller)
         assert people.plan(own, stranger) is None and people.diagnosis(own, stranger).empty
@@ -641,16 +678,15 @@ def test_every_part_is_drawn_for_every_team_segment_and_quarter(demo: Release, u
     ]
     for chosen in choices:
         for page in PAGES:
-            said_by(page, demo, chosen)
-        for part in people.TABS:
-            said_by("people", demo, chosen, people_part=part)
+            said_by_parts(page, demo, chosen)
+        said_by_parts("people", demo, chosen, seller=team)
     bare = Chosen(period=current_period(unsold))
-    for part in people.TABS:
-        assert "No source delivers" in said_by("people", unsold, bare, people_part=part) or part == "Best practices"
+    for title, said in said_by_parts("people", unsold, bare).items():
+        assert "No source delivers" in said or title == "Best practices"
 
 
 def test_downloads_hold_what_is_shown(chromium: Any, demo_pages: str, demo: Release) -> None:
-    with opened(chromium, f"{demo_pages}/scorecard") as page:
+    with opened(chromium, f"{demo_pages}/scorecard?scorecard_part=Behaviours") as page:
         rows = table(page, "behaviours")
         book = pd.read_excel(io.BytesIO(downloaded(page, "Excel", 0)))
         assert list(rows["behaviour"]) == list(scorecard.behaviours(demo)["behaviour"])

@@ -8,7 +8,7 @@ import pandas as pd
 import streamlit as st
 
 from dashboards.filters import Chosen
-from dashboards.parts import day, definition_link, escaped, figure, in_row, link, show_table
+from dashboards.parts import day, definition_link, escaped, figure, in_row, in_tabs, link, show_table
 from dashboards.release import Release
 from orchestration.settings import load_settings
 
@@ -68,9 +68,11 @@ def show(release: Release, chosen: Chosen) -> None:
         _one_table(release, table)
         return
     _freshness(release)
-    _gates(release)
-    _coverage(release)
-    _quarantine(release)
+    parts = {"Gates": (_gates,), "Coverage": (_coverage,), "Quarantine": (_quarantine,), "Tables": (_tables,)}
+    in_tabs("data_part", parts, release)
+
+
+def _tables(release: Release) -> None:
     st.subheader("Tables")
     show_table(release, tables(release), "core.data_coverage", name="tables", links={"open": "open"})
 

@@ -14,9 +14,11 @@ from dashboards.parts import (
     chart_beside_table,
     day,
     definition_link,
+    draw,
     empty,
     escaped,
     figure,
+    folded,
     in_row,
     link,
     show_table,
@@ -524,13 +526,14 @@ def _what_to_do(release: Release, row: Any) -> None:
             f"{definition_link('funnel.review_agenda', 'coaching_question')}"
         )
     if len(found):
-        with st.expander("The signals as a table"):
-            show_table(
-                release,
-                found.drop(columns=["opportunity_id", "is_top", "as_of_date"]),
-                "funnel.deal_signals",
-                name="signals",
-            )
+        if place := folded("The signals as a table", "signals_table"):
+            with place:
+                show_table(
+                    release,
+                    found.drop(columns=["opportunity_id", "is_top", "as_of_date"]),
+                    "funnel.deal_signals",
+                    name="signals",
+                )
     _qualification(release, row)
 
 
@@ -650,7 +653,7 @@ def _timeline(release: Release, row: Any) -> None:
     with left:
         for title, chart in charts.items():
             st.caption(title)
-            st.altair_chart(chart, alt=f"{title}. {said}")
+            draw(chart, f"{title}. {said}")
         if release.missing_for("funnel.opportunity_history"):
             st.caption("No source delivers changes of fields: only what loads have shown.")
         st.caption(definition_link("funnel.opportunity_history"))
@@ -663,8 +666,9 @@ def _timeline(release: Release, row: Any) -> None:
             labels={"changed_at": "When", "what": "What", "before": "Before", "now": "Then"},
         )
     if len(seen):
-        with st.expander(f"On the review agenda in {plural(len(seen), 'week')}"):
-            show_table(release, seen, "funnel.review_agenda", name="reviews")
+        if place := folded(f"On the review agenda in {plural(len(seen), 'week')}", "reviews_table"):
+            with place:
+                show_table(release, seen, "funnel.review_agenda", name="reviews")
 
 
 def _people(release: Release, row: Any) -> None:
@@ -681,8 +685,9 @@ def _people(release: Release, row: Any) -> None:
             for person in each(here.head(12))
         ]
         st.markdown("\n".join(lines) + f"\n\n{definition_link('funnel.deal_teams')}")
-        with st.expander("Everybody who was on it, as a table"):
-            show_table(release, found, "funnel.deal_teams", name="team")
+        if place := folded("Everybody who was on it, as a table", "people_table"):
+            with place:
+                show_table(release, found, "funnel.deal_teams", name="team")
     asked = suggestion(release, row.opportunity_id)
     if asked is not None:
         st.markdown(_suggested(asked))

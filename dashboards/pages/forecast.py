@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import pandas as pd
 import streamlit as st
 
@@ -13,7 +15,9 @@ from dashboards.parts import (
     empty,
     escaped,
     figure,
+    folded,
     in_row,
+    in_tabs,
     link,
     show_table,
     written,
@@ -236,10 +240,6 @@ def show(release: Release, chosen: Chosen) -> None:
     weeks = weeks_told(release, chosen)
     usual = usual_week(release, chosen, weeks)
     place = st.container()
-    _outlook(release, chosen)
-    _fan(release, chosen)
-    _drivers(release, chosen)
-    st.subheader("Who makes the number better")
     week = usual
     if weeks:
         week = st.selectbox(
@@ -249,14 +249,18 @@ def show(release: Release, chosen: Chosen) -> None:
             key="forecast_week",
             bind="query-params",
         )
-    _value_added(release, chosen, week)
-    _callers(release, chosen)
-    _errors(release, chosen)
-    _calibration(release, chosen)
     with place:
         st.markdown("\n\n".join(lead(release, chosen, week)) or "Not enough data to say anything about forecasts.")
         if one_of_both(chosen):
             st.caption(one_of_both(chosen))
+    parts = {
+        "Outlook": (_outlook, _drivers),
+        "Week by week": (_fan,),
+        "Value added": (partial(_value_added, weeks=week), _errors),
+        "Whose calls hold": (_callers,),
+        "Calibration": (_calibration,),
+    }
+    in_tabs("forecast_part", parts, release, chosen)
 
 
 def _callers_within(chosen: Chosen) -> tuple[str, list[object]]:
@@ -473,15 +477,18 @@ def _fan(release: Release, chosen: Chosen) -> None:
         formats={"low": "%,.0f", "high": "%,.0f"},
     )
     last = found[found["weeks_before_end"] == found["weeks_before_end"].min()]
-    with st.expander(f"All methods, {counted(last['weeks_before_end'].iloc[0], 'week')} before the end"):
-        show_table(
-            release,
-            last[["name", "forecast_amount", "low", "high", "booked_amount", "actual_amount", "call_count", "reason"]],
-            table,
-            name="methods",
-            labels={"name": "Method"},
-            formats={"low": "%,.0f", "high": "%,.0f"},
-        )
+    columns = ["name", "forecast_amount", "low", "high", "booked_amount", "actual_amount", "call_count", "reason"]
+    label = f"All methods, {counted(last['weeks_before_end'].iloc[0], 'week')} before the end"
+    if place := folded(label, "methods_table"):
+        with place:
+            show_table(
+                release,
+                last[columns],
+                table,
+                name="methods",
+                labels={"name": "Method"},
+                formats={"low": "%,.0f", "high": "%,.0f"},
+            )
 
 
 def _drivers(release: Release, chosen: Chosen) -> None:

@@ -17,6 +17,7 @@ from dashboards.parts import (
     escaped,
     figure,
     in_row,
+    in_tabs,
     link,
     show_table,
     written,
@@ -222,11 +223,14 @@ def show(release: Release, chosen: Chosen) -> None:
     if one_of_both(chosen):
         st.caption(one_of_both(chosen))
     _figures(release, chosen)
-    _enough(release, chosen)
-    _waterfall(release, chosen)
-    _stages(release, chosen)
-    _velocity(release, chosen)
-    _win_rates(release, chosen)
+    parts = {
+        "Coverage": (_enough,),
+        "Movements": (_waterfall,),
+        "Stages": (_stages,),
+        "Velocity": (_velocity,),
+        "Win rates": (_win_rates,),
+    }
+    in_tabs("funnel_part", parts, release, chosen)
 
 
 def _row(frame: pd.DataFrame, start: object) -> pd.Series | None:

@@ -20,7 +20,7 @@ from dashboards.charts import (
     trends,
 )
 from dashboards.filters import Chosen, choose_one
-from dashboards.parts import chart_beside_table, day, empty, escaped, figure, in_row, show_table, written
+from dashboards.parts import chart_beside_table, day, empty, escaped, figure, in_row, in_tabs, show_table, written
 from dashboards.release import Release
 from dashboards.rows import each, first, worded
 
@@ -333,6 +333,11 @@ def _list(release: Release, chosen: Chosen) -> None:
             "count",
             note=f"of {met:,} meetings in a year" if met else "no meeting is known",
         )
+    parts = {"The list": (_accounts,), "What is wrong": (_findings,), "Why these and not others": (_standings,)}
+    in_tabs("list_part", parts, release, chosen)
+
+
+def _findings(release: Release, chosen: Chosen) -> None:
     st.subheader("What is wrong, and how often")
     found = findings(release, chosen)
     if found.empty:
@@ -355,6 +360,9 @@ def _list(release: Release, chosen: Chosen) -> None:
             alt_text="How many key accounts have each concern and each strength",
             caption="An account can have several.",
         )
+
+
+def _accounts(release: Release, chosen: Chosen) -> None:
     st.subheader("The list")
     rows = listed(release, chosen)
     if rows.empty:
@@ -369,6 +377,9 @@ def _list(release: Release, chosen: Chosen) -> None:
             links={"open": "open"},
             labels={"open": " ", "rules_passed": "Rules passed", "rules_failed": "Rules failed", "arr": "Pays"},
         )
+
+
+def _standings(release: Release, chosen: Chosen) -> None:
     st.subheader("Why these and not others")
     drawn = scores(release, chosen)
     if drawn.empty:
@@ -412,6 +423,17 @@ def _account(release: Release, account: str) -> None:
     st.subheader(str(now.account_name))
     st.markdown(" ".join(account_sentences(release, account)))
     _account_figures(release, now)
+    parts = {
+        "Findings": (_account_findings,),
+        "People": (_relations,),
+        "Plan": (_plans,),
+        "White space": (_whitespace,),
+        "Reviews": (_reviews,),
+    }
+    in_tabs("account_part", parts, release, account)
+
+
+def _account_findings(release: Release, account: str) -> None:
     st.markdown("#### What was found")
     found = account_findings(release, account)
     if found.empty:
@@ -419,10 +441,6 @@ def _account(release: Release, account: str) -> None:
     else:
         found = worded(found, "concern")[["concern", "what_is_wrong", "what_to_do", "value", "norm", "kind"]]
         show_table(release, found, FINDINGS, name="account_findings", labels={"norm": "Held against"})
-    _relations(release, account)
-    _plans(release, account)
-    _whitespace(release, account)
-    _reviews(release, account)
 
 
 def _account_figures(release: Release, now: SimpleNamespace) -> None:

@@ -25,6 +25,7 @@ from dashboards.parts import (
     escaped,
     figure,
     in_row,
+    in_tabs,
     link,
     show_table,
     written,
@@ -408,11 +409,14 @@ def _seller(release: Release, seller: str, chosen: Chosen) -> None:
     about = [str(part).replace("_", " ") for part in (agreed.role, agreed.segment, agreed.region) if part]
     st.caption(escaped(" · ".join(about)))
     st.markdown(" ".join(seller_sentences(release, seller, chosen)))
-    _plan(release, agreed)
-    _attainment(release, seller, chosen)
-    _diagnosis(release, seller)
-    _ramp(release, seller)
-    _career(release, seller)
+    parts = {
+        "Coaching plan": (lambda: _plan(release, agreed),),
+        "Attainment": (lambda: _attainment(release, seller, chosen),),
+        "Where the gap comes from": (lambda: _diagnosis(release, seller),),
+        "Ramp": (lambda: _ramp(release, seller),),
+        "Next level": (lambda: _career(release, seller),),
+    }
+    in_tabs("seller_part", parts)
 
 
 def _plan(release: Release, agreed: SimpleNamespace) -> None:
@@ -565,72 +569,71 @@ def _diagnosis(release: Release, seller: str) -> None:
 def _ramp(release: Release, seller: str) -> None:
     now = ramp(release, seller)
     if now is None:
+        empty(release, RAMP, "Nothing is known of this seller's first months.")
         return
-    recent = now.hired_on is not None and (pd.Timestamp(release.as_of) - pd.Timestamp(now.hired_on)).days < RECENT_DAYS
-    with st.expander("Ramp: the first half year", expanded=recent):
-        if now.reason:
-            empty(release, RAMP, now.reason)
-            return
-        st.markdown(
-            f"Hired on {day(now.hired_on)}."
-            + (f" {escaped(now.what_is_behind)}. **To do:** {escaped(now.what_to_do)}." if now.what_is_behind else "")
+    if now.reason:
+        empty(release, RAMP, now.reason)
+        return
+    st.markdown(
+        f"Hired on {day(now.hired_on)}."
+        + (f" {escaped(now.what_is_behind)}. **To do:** {escaped(now.what_to_do)}." if now.what_is_behind else "")
+    )
+    bands = pd.DataFrame(
+        [
+            {
+                "label": f"{words} (n {getattr(now, f'{name}_n')})",
+                "value": getattr(now, f"{name}_count"),
+                "low": getattr(now, f"{name}_band_low"),
+                "high": getattr(now, f"{name}_band_high"),
+                "norm": getattr(now, f"{name}_band_middle"),
+                "n": getattr(now, f"{name}_n"),
+                "position": getattr(now, f"{name}_position"),
+            }
+            for name, words in MEASURES.items()
+            if getattr(now, f"{name}_band_middle") is not None
+        ]
+    )
+    if bands.empty:
+        empty(release, RAMP, now.meetings_reason or now.opened_reason or "")
+    else:
+        chart = intervals(bands, "Count so far", f"After {now.week} weeks, beside earlier hires", percent=False)
+        chart = chart.properties(
+            title={
+                "text": f"After {now.week} weeks, beside earlier hires",
+                "subtitle": "Point: this seller. Line: middle half of earlier hires. Red: their middle.",
+                "anchor": "start",
+            }
         )
-        bands = pd.DataFrame(
-            [
-                {
-                    "label": f"{words} (n {getattr(now, f'{name}_n')})",
-                    "value": getattr(now, f"{name}_count"),
-                    "low": getattr(now, f"{name}_band_low"),
-                    "high": getattr(now, f"{name}_band_high"),
-                    "norm": getattr(now, f"{name}_band_middle"),
-                    "n": getattr(now, f"{name}_n"),
-                    "position": getattr(now, f"{name}_position"),
-                }
-                for name, words in MEASURES.items()
-                if getattr(now, f"{name}_band_middle") is not None
-            ]
+        chart_beside_table(
+            release,
+            chart,
+            bands,
+            RAMP,
+            name="ramp_bands",
+            alt_text="Meetings, deals opened and deals won beside the middle half of earlier hires",
+            caption="n: earlier hires who were there at the same week.",
+            labels={
+                "label": "Measure",
+                "value": "Count",
+                "low": "Band from",
+                "high": "Band to",
+                "norm": "Their middle",
+            },
         )
-        if bands.empty:
-            empty(release, RAMP, now.meetings_reason or now.opened_reason or "")
-        else:
-            chart = intervals(bands, "Count so far", f"After {now.week} weeks, beside earlier hires", percent=False)
-            chart = chart.properties(
-                title={
-                    "text": f"After {now.week} weeks, beside earlier hires",
-                    "subtitle": "Point: this seller. Line: middle half of earlier hires. Red: their middle.",
-                    "anchor": "start",
-                }
-            )
-            chart_beside_table(
-                release,
-                chart,
-                bands,
-                RAMP,
-                name="ramp_bands",
-                alt_text="Meetings, deals opened and deals won beside the middle half of earlier hires",
-                caption="n: earlier hires who were there at the same week.",
-                labels={
-                    "label": "Measure",
-                    "value": "Count",
-                    "low": "Band from",
-                    "high": "Band to",
-                    "norm": "Their middle",
-                },
-            )
-        steps = pd.DataFrame(
-            [
-                {
-                    "milestone": words,
-                    "state": getattr(now, f"{name}_state"),
-                    "reached_on": getattr(now, f"{name}_on"),
-                    "month": getattr(now, f"{name}_month"),
-                    "reason": getattr(now, f"{name}_reason"),
-                }
-                for name, words in MILESTONES.items()
-            ]
-        )
-        steps["reached_on"] = pd.to_datetime(steps["reached_on"])
-        show_table(release, steps, RAMP, name="milestones", labels={"month": "Month of service"})
+    steps = pd.DataFrame(
+        [
+            {
+                "milestone": words,
+                "state": getattr(now, f"{name}_state"),
+                "reached_on": getattr(now, f"{name}_on"),
+                "month": getattr(now, f"{name}_month"),
+                "reason": getattr(now, f"{name}_reason"),
+            }
+            for name, words in MILESTONES.items()
+        ]
+    )
+    steps["reached_on"] = pd.to_datetime(steps["reached_on"])
+    show_table(release, steps, RAMP, name="milestones", labels={"month": "Month of service"})
 
 
 def _career(release: Release, seller: str) -> None:
@@ -653,10 +656,7 @@ def _career(release: Release, seller: str) -> None:
 
 def _managers(release: Release, chosen: Chosen) -> None:
     drawers = (_team, _new_sellers, _coaching, _practices, _talent, _help)
-    for tab, draw in zip(st.tabs(list(TABS), key="people_part", bind="query-params"), drawers, strict=True):
-        if tab.open:
-            with tab:
-                draw(release, chosen)
+    in_tabs("people_part", {title: (draw,) for title, draw in zip(TABS, drawers, strict=True)}, release, chosen)
 
 
 def _team(release: Release, chosen: Chosen) -> None:

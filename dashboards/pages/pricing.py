@@ -14,6 +14,7 @@ from dashboards.parts import (
     escaped,
     figure,
     in_row,
+    in_tabs,
     link,
     show_table,
     written,
@@ -173,10 +174,13 @@ def show(release: Release, chosen: Chosen) -> None:
         return
     st.markdown("\n\n".join(lead(release, chosen)) or "Not enough data to say anything about prices.")
     _figures(release, chosen)
-    _exceptions(release, chosen)
-    _discipline(release, chosen)
-    _lift(release, chosen)
-    _realization(release, chosen)
+    parts = {
+        "Exceptions": (_exceptions,),
+        "Discipline": (_discipline,),
+        "Ends of quarters": (_lift,),
+        "List price": (_realization,),
+    }
+    in_tabs("pricing_part", parts, release, chosen)
 
 
 def _within(chosen: Chosen) -> list[object]:

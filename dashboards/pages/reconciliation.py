@@ -14,6 +14,7 @@ from dashboards.parts import (
     escaped,
     figure,
     in_row,
+    in_tabs,
     link,
     show_table,
     written,
@@ -178,9 +179,8 @@ def show(release: Release, chosen: Chosen) -> None:
         return
     st.markdown("\n\n".join(lead(release, chosen)) or "Not enough data to say anything about billing.")
     _figures(release, chosen)
-    _breaks(release, chosen)
-    _bridge(release, chosen)
-    _to_billing(release, chosen)
+    parts = {"Breaks": (_breaks,), "Bridge": (_bridge,), "From forecast to cash": (_to_billing,)}
+    in_tabs("reconciliation_part", parts, release, chosen)
 
 
 def _within(chosen: Chosen) -> list[object]:

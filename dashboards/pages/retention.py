@@ -23,7 +23,7 @@ from dashboards.charts import (
     trends,
 )
 from dashboards.filters import Chosen
-from dashboards.parts import chart_beside_table, day, empty, escaped, figure, in_row, show_table, written
+from dashboards.parts import chart_beside_table, day, empty, escaped, figure, in_row, in_tabs, show_table, written
 from dashboards.release import Release
 from dashboards.rows import each, first, worded
 
@@ -285,13 +285,15 @@ def show(release: Release, chosen: Chosen) -> None:
     else:
         st.markdown(" ".join(sentences(release, chosen)))
         _figures(release, chosen)
-        _bridge(release, chosen)
-        _rates(release, chosen)
-        _cohorts(release, chosen)
-        _renewals(release, chosen)
-    _growth(release, chosen)
-    if subscribed:
-        _accounts(release, chosen)
+    parts = {
+        "What moved it": (_bridge,),
+        "Who stays": (_rates,),
+        "Cohorts": (_cohorts,),
+        "Renewals": (_renewals,),
+        "Sales growth": (_growth,),
+        "Accounts": (_accounts,),
+    }
+    in_tabs("retention_part", parts if subscribed else {"Sales growth": (_growth,)}, release, chosen)
 
 
 def _figures(release: Release, chosen: Chosen) -> None:

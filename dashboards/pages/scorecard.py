@@ -10,7 +10,20 @@ import streamlit as st
 
 from dashboards.charts import GREEN, GREY, RED, YELLOW, stacks
 from dashboards.filters import Chosen
-from dashboards.parts import Format, chart_beside_table, day, empty, escaped, figure, in_row, link, show_table, written
+from dashboards.parts import (
+    Format,
+    chart_beside_table,
+    day,
+    empty,
+    escaped,
+    figure,
+    folded,
+    in_row,
+    in_tabs,
+    link,
+    show_table,
+    written,
+)
 from dashboards.release import Release
 from dashboards.rows import each, first
 
@@ -126,8 +139,7 @@ def show(release: Release, chosen: Chosen) -> None:
         empty(release, METRICS)
         return
     st.markdown(" ".join(sentences(release)))
-    _metrics(release)
-    _behaviours(release)
+    in_tabs("scorecard_part", {"Six numbers": (_metrics,), "Behaviours": (_behaviours,)}, release)
 
 
 def _metrics(release: Release) -> None:
@@ -144,17 +156,18 @@ def _metrics(release: Release) -> None:
     begun = first(found[found["value"].notna()])
     if begun and begun.period_start:
         st.caption(f"Over the four quarters to {day(begun.period_end)}, against the four before.")
-    with st.expander("All measures, with targets and what others have published"):
-        shown = found.drop(columns=["metric", "measure", "is_higher_better", "period_start", "period_end"])
-        shown.insert(1, "page", [f"/{page_of(table)[0]}" for table in found["evidence_table"]])
-        show_table(
-            release,
-            shown,
-            METRICS,
-            name="metrics",
-            links={"page": r"^/(.*)$"},
-            labels={"page": "Shown on"},
-        )
+    if place := folded("All measures, with targets and what others have published", "all_measures"):
+        with place:
+            shown = found.drop(columns=["metric", "measure", "is_higher_better", "period_start", "period_end"])
+            shown.insert(1, "page", [f"/{page_of(table)[0]}" for table in found["evidence_table"]])
+            show_table(
+                release,
+                shown,
+                METRICS,
+                name="metrics",
+                links={"page": r"^/(.*)$"},
+                labels={"page": "Shown on"},
+            )
 
 
 def _metric(release: Release, row: SimpleNamespace) -> None:

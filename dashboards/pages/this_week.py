@@ -10,16 +10,7 @@ import pandas as pd
 import streamlit as st
 
 from dashboards.filters import Chosen
-from dashboards.parts import (
-    chart_beside_table,
-    day,
-    definition_link,
-    empty,
-    escaped,
-    link,
-    show_table,
-    written,
-)
+from dashboards.parts import chart_beside_table, day, definition_link, empty, escaped, folded, link, show_table, written
 from dashboards.release import Release
 from dashboards.words import (
     deal_name,
@@ -412,16 +403,17 @@ def _forecast(release: Release, chosen: Chosen) -> None:
         whose = " (the whole team, all segments)"
     for sentence in forecast_sentences(found, release.as_of, release.currency):
         st.markdown(f"{escaped(sentence)}{whose} {definition_link('forecast_accuracy.outlook', 'median')}")
-    with st.expander("Forecast as a picture and a table"):
-        chart_beside_table(
-            release,
-            forecast_chart(found, release.currency),
-            found[["period", "booked", "median", "p10", "p90", "target", "gap", "commit_amount"]],
-            "forecast_accuracy.outlook",
-            name="forecast",
-            alt_text=forecast_alt(found, release.as_of, release.currency),
-            caption="Bar: won. Point: what is to be expected; line: four results out of five. Red: target.",
-        )
+    if place := folded("Forecast as a picture and a table", "forecast_table"):
+        with place:
+            chart_beside_table(
+                release,
+                forecast_chart(found, release.currency),
+                found[["period", "booked", "median", "p10", "p90", "target", "gap", "commit_amount"]],
+                "forecast_accuracy.outlook",
+                name="forecast",
+                alt_text=forecast_alt(found, release.as_of, release.currency),
+                caption="Bar: won. Point: what is to be expected; line: four results out of five. Red: target.",
+            )
 
 
 def _agenda(release: Release, chosen: Chosen) -> None:
@@ -440,10 +432,11 @@ def _agenda(release: Release, chosen: Chosen) -> None:
     for number, row in enumerate(each(found.head(AGENDA_SHOWN)), start=1):
         with st.container(border=True):
             st.markdown(_card(release, row, number, managers > 1))
-    with st.expander("The agenda as a table"):
-        shown = found.drop(columns=["agenda_count", "agenda_in_need"])
-        shown.insert(0, "open", [link("deal", deal=key) for key in shown["opportunity_id"]])
-        show_table(release, shown, "funnel.review_agenda", name="agenda", links={"open": "open"})
+    if place := folded("The agenda as a table", "agenda_table"):
+        with place:
+            shown = found.drop(columns=["agenda_count", "agenda_in_need"])
+            shown.insert(0, "open", [link("deal", deal=key) for key in shown["opportunity_id"]])
+            show_table(release, shown, "funnel.review_agenda", name="agenda", links={"open": "open"})
 
 
 def _card(release: Release, row: Any, number: int, with_manager: bool) -> str:
@@ -508,12 +501,13 @@ def _since(release: Release, chosen: Chosen) -> None:
         empty(release, "funnel.opportunity_history", f"No deal changed since {day(compared)}.")
     else:
         st.markdown("\n".join(_change_lines(release, found)) + f"\n\n{definition_link('funnel.opportunity_history')}")
-        with st.expander("The changes as a table"):
-            shown = found.drop(columns=["rank", "change_count", "change_amount"])
-            shown["change"] = shown["change"].astype(str).map(CHANGES)
-            shown.insert(0, "open", [link("deal", deal=key) for key in shown["opportunity_id"]])
-            show_table(release, shown, "funnel.opportunity_history", name="changes", links={"open": "open"})
-            st.caption(f"At most the {CHANGES_SHOWN} largest of each kind.")
+        if place := folded("The changes as a table", "changes_table"):
+            with place:
+                shown = found.drop(columns=["rank", "change_count", "change_amount"])
+                shown["change"] = shown["change"].astype(str).map(CHANGES)
+                shown.insert(0, "open", [link("deal", deal=key) for key in shown["opportunity_id"]])
+                show_table(release, shown, "funnel.opportunity_history", name="changes", links={"open": "open"})
+                st.caption(f"At most the {CHANGES_SHOWN} largest of each kind.")
     _signals(release, new_signals(release, chosen, compared), "New signals", compared)
     _signals(
         release,
