@@ -167,10 +167,12 @@ def every_part(page: Any) -> Iterator[str]:
     for title in titles:
         if title:
             part(page, title)
-        for fold in page.locator("[data-testid=stExpander] details:not([open]) summary").all():
-            fold.click()
+        folded = page.locator("[data-testid=stExpander] details:not([open]) summary")
+        for left in range(folded.count(), 0, -1):
+            folded.first.click()
             page.wait_for_timeout(300)
             drawn(page)
+            assert folded.count() < left
         yield title
 
 

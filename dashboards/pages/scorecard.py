@@ -226,19 +226,13 @@ def _behaviours(release: Release) -> None:
         caption="Each is judged by one trace that data can show; it is no verdict about people.",
     )
     for letter, pillar in PILLARS.items():
-        st.markdown(f"#### {pillar}")
-        for row in rows:
-            if row.behaviour[0] == letter:
-                _behaviour(release, row)
-
-
-def _behaviour(release: Release, row: SimpleNamespace) -> None:
-    with st.container(border=True):
-        left, right = st.columns([1, 4], gap="small", vertical_alignment="top")
-        with left:
-            st.badge(STATUSES[row.status], color=BADGES[row.status])
-        with right:
-            st.markdown(behaviour_words(row))
+        judged = [
+            f":{BADGES[row.status]}-badge[{STATUSES[row.status]}] {behaviour_words(row)}"
+            for row in rows
+            if row.behaviour[0] == letter
+        ]
+        with st.container(border=True):
+            st.markdown("\n\n".join([f"#### {pillar}", *judged]))
 
 
 def behaviour_words(row: SimpleNamespace) -> str:
