@@ -15,14 +15,14 @@ from tests.browser import USUAL, browser, drawn, opened, served  # noqa: E402
 PAGES = {
     "this_week": "/this_week?team=Anna+Vega",
     "deal": "/deal?deal=O0006168",
-    "funnel": "/funnel",
+    "funnel": "/funnel?funnel_part=Movements",
     "forecast": "/forecast",
     "reconciliation": "/reconciliation?period=2026-Q1",
     "pricing": "/pricing",
     "retention": "/retention?arr_span=Twelve+months",
     "key_accounts": "/key_accounts",
-    "people": "/people?seller=U000034",
-    "scorecard": "/scorecard",
+    "people": "/people?seller=U000034&seller_part=Where+the+gap+comes+from",
+    "scorecard": "/scorecard?scorecard_part=Behaviours",
     "data": "/data",
 }
 HEIGHT = 1500

@@ -40,7 +40,16 @@ PLAN, PATH, CRITERIA = "people.coaching_plan", "people.career_path", "people.car
 COACHING, PRACTICES, TALENT = "people.manager_coaching", "people.best_practices", "people.talent"
 FIT, SPECIALISTS, SERVICE = "people.role_fit", "people.specialist_engagement", "people.sales_ops_service"
 CURVES = "people.ramp_curves"
-TABS = ("Team", "New sellers", "Managers' coaching", "Best practices", "Talent", "Specialists and operations")
+TABS = (
+    "Team",
+    "New sellers",
+    "Deals saved",
+    "Managers' coaching",
+    "Best practices",
+    "Talent",
+    "Specialists",
+    "Sales operations",
+)
 MEASURES = {"meetings": "Meetings held", "opened": "Deals opened", "won": "Deals won"}
 MILESTONES = {
     "first_meeting": "First meeting",
@@ -655,7 +664,7 @@ def _career(release: Release, seller: str) -> None:
 
 
 def _managers(release: Release, chosen: Chosen) -> None:
-    drawers = (_team, _new_sellers, _coaching, _practices, _talent, _help)
+    drawers = (_team, _new_sellers, _saves, _coaching, _practices, _talent, _specialists, _operations)
     in_tabs("people_part", {title: (draw,) for title, draw in zip(TABS, drawers, strict=True)}, release, chosen)
 
 
@@ -795,7 +804,7 @@ def _new_sellers(release: Release, chosen: Chosen) -> None:
     show_table(release, _with_address(rows), RAMP, name="new_sellers", links={"open": "open"}, labels={"open": " "})
 
 
-def _coaching(release: Release, chosen: Chosen) -> None:
+def _saves(release: Release, chosen: Chosen) -> None:
     found = coaching(release, chosen)
     if found.empty:
         empty(release, COACHING)
@@ -806,8 +815,6 @@ def _coaching(release: Release, chosen: Chosen) -> None:
     # Without activities nobody knows when a manager first met the buyer; the mart then counts no rescue.
     met_known = "activities" not in release.missing_for(COACHING)
     saves = [row for row in rows if row.hero_standing == "rescues"]
-    seldom = [row for row in rows if row.coaching_standing == "coaches_seldom"]
-    open_ones = [row for row in rows if row.follow_up_standing == "left_open"]
     said = [
         f"**{escaped(row.manager_name)}** came to save {written(row.hero_dependency, 'percent')} of the team's won "
         f"amount ({written(row.hero_dependency_low, 'percent')} to {written(row.hero_dependency_high, 'percent')}, "
@@ -816,10 +823,6 @@ def _coaching(release: Release, chosen: Chosen) -> None:
     ]
     if met_known and not saves:
         said.append("Of no manager it can be shown that deals are won by being saved.")
-    if seldom:
-        said.append(f"Coach seldom: {_people(seldom)}.")
-    if open_ones:
-        said.append(f"What was agreed is left open by: {_people(open_ones)}.")
     if said:
         st.markdown(" ".join(said))
     told = found[found["hero_dependency"].notna() & met_known]
@@ -852,6 +855,22 @@ def _coaching(release: Release, chosen: Chosen) -> None:
             alt_text="Share of each team's won amount in deals the manager came to save",
             caption="Never add managers up: whoever leads managers holds their teams' deals too.",
         )
+
+
+def _coaching(release: Release, chosen: Chosen) -> None:
+    found = coaching(release, chosen)
+    if found.empty:
+        empty(release, COACHING)
+        return
+    if chosen.segment:
+        st.caption("A manager is told with the whole team, whatever segment is chosen.")
+    rows = each(found)
+    seldom = [row for row in rows if row.coaching_standing == "coaches_seldom"]
+    open_ones = [row for row in rows if row.follow_up_standing == "left_open"]
+    if seldom:
+        st.markdown(f"Coach seldom: {_people(seldom)}.")
+    if open_ones:
+        st.markdown(f"What was agreed is left open by: {_people(open_ones)}.")
     st.subheader("Sessions, ride-alongs, follow-ups")
     told = found[found["sessions_per_seller_month"].notna()]
     if told.empty:
@@ -1008,7 +1027,7 @@ def _talent(release: Release, chosen: Chosen) -> None:
         show_table(release, worded(near, "role", "next_role", "verdict"), PATH, name="career_path")
 
 
-def _help(release: Release, chosen: Chosen) -> None:
+def _specialists(release: Release, chosen: Chosen) -> None:
     if chosen.team or chosen.segment:
         st.caption("Help is told for the whole company, whatever team and segment are chosen.")
     st.subheader("Specialists and executives")
@@ -1059,6 +1078,11 @@ def _help(release: Release, chosen: Chosen) -> None:
                 alt_text="Median days from asking to help for each specialist",
                 caption="All of them holds everybody below it: never add it.",
             )
+
+
+def _operations(release: Release, chosen: Chosen) -> None:
+    if chosen.team or chosen.segment:
+        st.caption("Help is told for the whole company, whatever team and segment are chosen.")
     st.subheader("Sales operations, deal desk, legal")
     found = service(release)
     if found.empty or not found["request_count"].fillna(0).gt(0).any():
