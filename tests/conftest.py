@@ -231,14 +231,14 @@ def chromium(full_run: Run) -> Iterator[Any]:
         yield started
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def demo_pages(full_run: Run) -> Iterator[str]:
-    """The address of the pages of the demo company."""
+    """The address of the pages of the demo company. A server has its time, which all files together would outlast."""
     with served(full_run.home) as address:
         yield address
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def maven_pages(maven_run: Run) -> Iterator[str]:
     """The address of the pages of a CRM export in which most entities are missing."""
     with served(maven_run.home) as address:
