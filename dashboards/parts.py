@@ -172,7 +172,7 @@ def show_table(
 class _Drawing:
     """A chart as Streamlit asks for it, held against Vega-Lite's schema unless a server has switched that off.
 
-    Altair does so for each reader, at two thirds of what a page costs; that every chart is right is what tests are for.
+    Altair does so for each reader, at a third of what a page costs the server; that every chart is right tests hold.
     """
 
     def __init__(self, chart: Chart) -> None:
