@@ -33,9 +33,16 @@ def measured(frame: pd.DataFrame, label: str, value: str, n: str, *, norm: str |
 
 
 def intervals(
-    frame: pd.DataFrame, axis: str, title: str, *, percent: bool = True, zero: bool = True, norm_is: str = ""
+    frame: pd.DataFrame,
+    axis: str,
+    title: str,
+    *,
+    percent: bool = True,
+    zero: bool = True,
+    norm_is: str = "",
+    marks: str = "Point: value. Line: 90 % interval.",
 ) -> Chart:
-    """A point with its 90 % interval a row, and a tick where it is held against something.
+    """A point with its interval a row, and a tick where it is held against something.
 
     Args:
         frame: columns label, value, low, high, and norm where there is one; drawn from top to bottom.
@@ -44,6 +51,7 @@ def intervals(
         percent: values are shares.
         zero: the axis begins at zero.
         norm_is: what the tick is.
+        marks: what point and line are.
     """
     style = alt.Axis(format=".0%" if percent else "~s", title=axis, titleAnchor="start", tickCount=8)
     rows = alt.Y("label:N", sort=None, title=None, axis=alt.Axis(labelLimit=230, labelFlush=False))
@@ -56,7 +64,7 @@ def intervals(
     ]
     if "norm" in frame:
         layers.append(base.mark_tick(color=RED, thickness=2, size=16).encode(x="norm:Q"))
-    subtitle = "Point: value. Line: 90 % interval." + (f" Red: {norm_is}." if norm_is else "")
+    subtitle = marks + (f" Red: {norm_is}." if norm_is else "")
     return alt.layer(*layers).properties(width=WIDTH - 220, title=alt.Title(title, subtitle=subtitle, anchor="start"))
 
 

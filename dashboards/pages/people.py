@@ -605,17 +605,16 @@ def _ramp(release: Release, seller: str) -> None:
     if bands.empty:
         empty(release, RAMP, now.meetings_reason or now.opened_reason or "")
     else:
-        chart = intervals(bands, "Count so far", f"After {now.week} weeks, beside earlier hires", percent=False)
-        chart = chart.properties(
-            title={
-                "text": f"After {now.week} weeks, beside earlier hires",
-                "subtitle": "Point: this seller. Line: middle half of earlier hires. Red: their middle.",
-                "anchor": "start",
-            }
-        )
         chart_beside_table(
             release,
-            chart,
+            intervals(
+                bands,
+                "Count so far",
+                f"After {now.week} weeks, beside earlier hires",
+                percent=False,
+                norm_is="their middle",
+                marks="Point: this seller. Line: middle half of earlier hires.",
+            ),
             bands,
             RAMP,
             name="ramp_bands",
@@ -943,28 +942,21 @@ def _practices(release: Release, chosen: Chosen) -> None:
     if told.empty:
         empty(release, PRACTICES, str(found.iloc[0]["reason"]))
         return
-    chart = intervals(
-        told.assign(
-            label=told["practice"].str.replace("_", " ") + " (n " + told["n"].astype(str) + ")",
-            value=told["effect"],
-            low=told["strict_low"],
-            high=told["strict_high"],
-            norm=0.0,
-        ),
-        "Win rate with it less that of like deals without",
-        "What early practices go with, in points of win rate",
-        norm_is="no difference",
-    )
-    chart = chart.properties(
-        title={
-            "text": f"What early practices go with: {where}",
-            "subtitle": "Line: interval that allows for as many practices. Red: no difference.",
-            "anchor": "start",
-        }
-    )
     chart_beside_table(
         release,
-        chart,
+        intervals(
+            told.assign(
+                label=told["practice"].str.replace("_", " ") + " (n " + told["n"].astype(str) + ")",
+                value=told["effect"],
+                low=told["strict_low"],
+                high=told["strict_high"],
+                norm=0.0,
+            ),
+            "Win rate with it less that of like deals without",
+            f"What early practices go with: {where}",
+            norm_is="no difference",
+            marks="Line: interval that allows for as many practices.",
+        ),
         worded(found, "practice", "verdict").drop(columns=["told_count", "passed_count", "chance_count"]),
         PRACTICES,
         name="best_practices",
