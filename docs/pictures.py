@@ -83,9 +83,8 @@ def rep_ramp(query: Query) -> Chart:
         """
     )
     title = f"{frame.name[0]} after {frame.week[0]} weeks, beside earlier hires at that week"
-    subtitle = "Point: this seller. Line: middle half of earlier hires. Red: their middle."
-    chart = intervals(frame, "Count so far", title, percent=False, norm_is="their middle")
-    return chart.properties(title=alt.Title(title, subtitle=subtitle, anchor="start"))
+    marks = "Point: this seller. Line: middle half of earlier hires."
+    return intervals(frame, "Count so far", title, percent=False, norm_is="their middle", marks=marks)
 
 
 def ramp_curves(query: Query) -> Chart:
@@ -332,9 +331,11 @@ def best_practices(query: Query) -> Chart:
         """
     )
     title = "What early practices go with, in points of win rate"
-    chart = intervals(frame, "Win rate with it less that of like deals without", title, norm_is="no difference")
-    subtitle = "Line: interval that allows for as many practices. Red: no difference."
-    return chart.properties(title=alt.Title(title, subtitle=subtitle, anchor="start"))
+    axis, marks = (
+        "Win rate with it less that of like deals without",
+        "Line: interval that allows for as many practices.",
+    )
+    return intervals(frame, axis, title, norm_is="no difference", marks=marks)
 
 
 def coaching_plan(query: Query) -> Chart:
