@@ -13,8 +13,10 @@ from typing import Any
 
 import pandas as pd
 import pytest
+from altair.utils import schemapi
 from streamlit.testing.v1 import AppTest
 
+from dashboards import app
 from dashboards.access import Viewer, everyone
 from dashboards.filters import Chosen, current_period, managers_below, periods
 from dashboards.pages import key_accounts, people, retention, scorecard
@@ -468,6 +470,19 @@ def test_managers_see_who_saves_deals_and_what_top_sellers_do(chromium: Any, dem
             f"{name} came to save {percent(heroes.loc[name, 'hero_dependency'])}" in text(page) for name in rescuers
         )
         assert rescuers
+        part(page, "Managers' coaching")
+        said = text(page)
+        for words, standing in (
+            ("Coach seldom", "coaching_standing = 'coaches_rarely'"),
+            ("What was agreed is left open by", "follow_up_standing = 'left_open'"),
+        ):
+            named = [
+                str(name)
+                for (name,) in full_run.query(f"select manager_name from people.manager_coaching where {standing}")
+            ]
+            assert (words in said) == bool(named)
+            sentence = said.split(f"{words}: ")[-1].split("\n")[0]
+            assert all(name in sentence for name in named)
     with opened(chromium, f"{demo_pages}/people") as page:
         part(page, "Best practices")
         assert "people_part=Best+practices" in page.url
@@ -540,10 +555,8 @@ def test_the_scorecard_has_six_numbers_and_24_behaviours(chromium: Any, demo_pag
         assert {f"/data?table={evidence}" for *_, evidence in rows} <= set(links)
 
 
-def test_evidence_leads_to_a_page_that_there_is(full_run: Run) -> None:
-    from dashboards.app import PAGES as SHOWN
-
-    there = {name: title for name, title, _ in SHOWN}
+def test_evidence_leads_to_a_part_that_there_is(full_run: Run, demo: Release) -> None:
+    there = {name: title for name, title, _ in app.PAGES}
     tables = full_run.query(
         "select evidence_table from scorecard.behaviours union select evidence_table from scorecard.world_class_metrics"
     )
@@ -551,6 +564,12 @@ def test_evidence_leads_to_a_page_that_there_is(full_run: Run) -> None:
     for (evidence,) in tables:
         name, title = scorecard.page_of(str(evidence))
         assert there[name] == title and name != "data"
+        assert scorecard.address_of(str(evidence)).startswith(f"/{name}")
+    # What is not of a part by its name would be shown on the first one, silently.
+    assert set(scorecard.PARTS) <= {str(evidence) for (evidence,) in tables}
+    for evidence, part_of in scorecard.PARTS.items():
+        name, _ = scorecard.page_of(evidence)
+        assert part_of in [tab.label for tab in script_of(name, demo, Chosen(period=current_period(demo))).tabs]
 
 
 def test_what_is_missing_is_said_with_what_to_connect(chromium: Any, maven_pages: str, maven_run: Run) -> None:
@@ -613,13 +632,19 @@ FOLDED = re.findall(
 )
 
 
-def said_by(name: str, release: Release, chosen: Chosen, **asked: str) -> str:
-    """What a page says without a browser, tables and all; no exception stands on it."""
+def script_of(name: str, release: Release, chosen: Chosen, **asked: str) -> AppTest:
+    """A page without a browser, all that is folded open; no exception stands on it."""
     script = AppTest.from_function(drawn_page, args=(name, release, chosen), default_timeout=60)
     for key, value in {**asked, **dict.fromkeys(FOLDED, "true")}.items():
         script.query_params[key] = value
     script.run()
     assert not script.exception, [error.value for error in script.exception]
+    return script
+
+
+def said_by(name: str, release: Release, chosen: Chosen, **asked: str) -> str:
+    """What a page says, tables and all."""
+    script = script_of(name, release, chosen, **asked)
     words = [
         str(element.value) for kind in (script.markdown, script.caption, script.info, script.header) for element in kind
     ]
@@ -628,10 +653,7 @@ def said_by(name: str, release: Release, chosen: Chosen, **asked: str) -> str:
 
 def said_by_parts(name: str, release: Release, chosen: Chosen, **asked: str) -> dict[str, str]:
     """What each part of a page says, by its title."""
-    script = AppTest.from_function(drawn_page, args=(name, release, chosen), default_timeout=60)
-    for key, value in asked.items():
-        script.query_params[key] = value
-    titles = [tab.label for tab in script.run().tabs]
+    titles = [tab.label for tab in script_of(name, release, chosen, **asked).tabs]
     key = TABS_OF.get(titles[0], f"{name}_part") if titles else ""
     said = {title: said_by(name, release, chosen, **asked, **{key: title}) for title in titles}
     # Each part is another one than that which is open at first: it was the right key.
@@ -684,6 +706,31 @@ def test_every_part_is_drawn_for_every_team_segment_and_quarter(demo: Release, u
     bare = Chosen(period=current_period(unsold))
     for title, said in said_by_parts("people", unsold, bare).items():
         assert "No source delivers" in said or title == "Best practices"
+
+
+def test_every_chart_is_one_that_vega_lite_knows(demo: Release, full_run: Run) -> None:
+    # A server holds no chart against the schema; here each is, on every part of every page.
+    assert schemapi.DEBUG_MODE
+    chosen = Chosen(period=current_period(demo))
+    deal, account = one(
+        full_run,
+        "select (select opportunity_id from funnel.deal_health order by signal_count desc, opportunity_id limit 1), "
+        "(select min(account_id) from key_accounts.key_account_health where standing = 'on_list')",
+    )
+    seller = seller_with_a_gap(full_run)[0]
+    drawn_charts = 0
+    for name, asked in (
+        *((name, {}) for name, *_ in app.PAGES),
+        ("deal", {"deal": deal}),
+        ("key_accounts", {"account": account}),
+        ("people", {"seller": seller}),
+    ):
+        titles = [tab.label for tab in script_of(name, demo, chosen, **asked).tabs]
+        key = TABS_OF.get(titles[0], f"{name}_part") if titles else ""
+        for title in titles or [""]:
+            script = script_of(name, demo, chosen, **asked, **({key: title} if title else {}))
+            drawn_charts += len(script.get("vega_lite_chart"))
+    assert drawn_charts > 40
 
 
 def test_downloads_hold_what_is_shown(chromium: Any, demo_pages: str, demo: Release) -> None:

@@ -803,13 +803,20 @@ def _new_sellers(release: Release, chosen: Chosen) -> None:
     show_table(release, _with_address(rows), RAMP, name="new_sellers", links={"open": "open"}, labels={"open": " "})
 
 
-def _saves(release: Release, chosen: Chosen) -> None:
+def _coached(release: Release, chosen: Chosen) -> pd.DataFrame:
+    """The managers of what is chosen; says so where there is none, and what a segment does to them."""
     found = coaching(release, chosen)
     if found.empty:
         empty(release, COACHING)
-        return
-    if chosen.segment:
+    elif chosen.segment:
         st.caption("A manager is told with the whole team, whatever segment is chosen.")
+    return found
+
+
+def _saves(release: Release, chosen: Chosen) -> None:
+    found = _coached(release, chosen)
+    if found.empty:
+        return
     rows = each(found)
     # Without activities nobody knows when a manager first met the buyer; the mart then counts no rescue.
     met_known = "activities" not in release.missing_for(COACHING)
@@ -857,14 +864,11 @@ def _saves(release: Release, chosen: Chosen) -> None:
 
 
 def _coaching(release: Release, chosen: Chosen) -> None:
-    found = coaching(release, chosen)
+    found = _coached(release, chosen)
     if found.empty:
-        empty(release, COACHING)
         return
-    if chosen.segment:
-        st.caption("A manager is told with the whole team, whatever segment is chosen.")
     rows = each(found)
-    seldom = [row for row in rows if row.coaching_standing == "coaches_seldom"]
+    seldom = [row for row in rows if row.coaching_standing == "coaches_rarely"]
     open_ones = [row for row in rows if row.follow_up_standing == "left_open"]
     if seldom:
         st.markdown(f"Coach seldom: {_people(seldom)}.")

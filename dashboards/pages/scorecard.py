@@ -61,6 +61,23 @@ PAGES = {
     "core.opportunities": ("funnel", "Funnel"),
     "core": ("data", "Data"),
 }
+# The tab of that page, where it is not the first one.
+PARTS = {
+    "forecast_accuracy.forecast_error": "Value added",
+    "forecast_accuracy.forecast_value_added": "Value added",
+    "funnel.sales_velocity": "Velocity",
+    "people.career_path": "Talent",
+    "people.manager_coaching": "Managers' coaching",
+    "people.ramp_curves": "New sellers",
+    "people.role_fit": "Talent",
+    "people.sales_ops_service": "Sales operations",
+    "people.specialist_engagement": "Specialists",
+    "people.talent": "Talent",
+    "pricing.discount_discipline": "Discipline",
+    "retention.account_growth": "Accounts",
+    "retention.revenue_retention": "Who stays",
+    "retention.sales_growth": "Sales growth",
+}
 
 
 def metrics(release: Release) -> pd.DataFrame:
@@ -90,6 +107,12 @@ def behaviours(release: Release) -> pd.DataFrame:
 def page_of(table: str) -> tuple[str, str]:
     """The page that shows a mart, and its title; the page Data where no other does."""
     return PAGES.get(table) or PAGES.get(table.split(".")[0]) or ("data", "Data")
+
+
+def address_of(table: str) -> str:
+    """Where that page shows the mart."""
+    page, _ = page_of(table)
+    return link(page, **{f"{page}_part": PARTS.get(table)})
 
 
 def in_unit(value: Any, unit: str) -> str:
@@ -159,13 +182,13 @@ def _metrics(release: Release) -> None:
     if place := folded("All measures, with targets and what others have published", "all_measures"):
         with place:
             shown = found.drop(columns=["metric", "measure", "is_higher_better", "period_start", "period_end"])
-            shown.insert(1, "page", [f"/{page_of(table)[0]}" for table in found["evidence_table"]])
+            shown.insert(1, "page", [address_of(table) for table in found["evidence_table"]])
             show_table(
                 release,
                 shown,
                 METRICS,
                 name="metrics",
-                links={"page": r"^/(.*)$"},
+                links={"page": r"^/([^?]*)"},
                 labels={"page": "Shown on"},
             )
 
@@ -194,8 +217,7 @@ def _metric(release: Release, row: SimpleNamespace) -> None:
         delta_color=colour,
         note=f"{goal}; {row.reason}" if row.reason else goal,
     )
-    page, title = page_of(row.evidence_table)
-    st.caption(f"[See {title}]({link(page)})")
+    st.caption(f"[See {page_of(row.evidence_table)[1]}]({address_of(row.evidence_table)})")
 
 
 def _behaviours(release: Release) -> None:
@@ -237,7 +259,6 @@ def _behaviours(release: Release) -> None:
 
 def behaviour_words(row: SimpleNamespace) -> str:
     """A behaviour with its evidence: what is measured, the value with its interval, n, the threshold, what to do."""
-    page, title = page_of(row.evidence_table)
     text = f"**{row.behaviour} {escaped(row.name)}.** {escaped(row.what_is_measured)}: "
     if row.value is None:
         known = "" if row.n is None else f" (n {row.n:,})"
@@ -252,6 +273,6 @@ def behaviour_words(row: SimpleNamespace) -> str:
     if row.what_to_do:
         text += f" **To do:** {escaped(row.what_to_do)}."
     return (
-        f"{text} [See {title}]({link(page)}) · "
+        f"{text} [See {page_of(row.evidence_table)[1]}]({address_of(row.evidence_table)}) · "
         f"[evidence]({link('data', table=row.evidence_table)}) · [definition]({link('data', table=BEHAVIOURS)})"
     )
