@@ -88,7 +88,7 @@ def write_company(directory: Path, rows: int) -> None:
 
 def models(home: Path) -> list[tuple[str, str]]:
     """Name and SQL of the retention tables, and of what only they stand on, in the order in which they are made."""
-    nodes = json.loads((home / "dbt" / "target" / "manifest.json").read_text(encoding="utf-8"))["nodes"]
+    nodes = json.loads((home / "dbt" / "manifest.json").read_text(encoding="utf-8"))["nodes"]
     compiled = home / "dbt" / "target" / "compiled" / "sightline" / "models"
     own = (
         "int_revenue_versions",

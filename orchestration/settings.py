@@ -229,8 +229,9 @@ class Settings(BaseSettings):
         return self.home / "dbt"
 
     @cached_property
-    def dbt_lock(self) -> Path:
-        return self.dbt_home / "dbt.lock"
+    def dbt_target(self) -> Path:
+        """What dbt keeps of the project it has read, and the SQL it made."""
+        return self.dbt_home / "target"
 
     @cached_property
     def manifest(self) -> Path:
@@ -264,8 +265,6 @@ class Settings(BaseSettings):
             "SIGHTLINE_SPARK_MASTER": self.spark_master,
             "DAGSTER_HOME": str(self.dagster_home),
             "DBT_LOG_PATH": str(self.dbt_home / "logs"),
-            # Every statement in a file, for nobody: a tenth of what dbt costs.
-            "DBT_LOG_LEVEL_FILE": "info",
         }
 
 

@@ -39,7 +39,7 @@ class Warehouse:
         shutil.copytree(run.home / "warehouse", home / "warehouse")
         for contract in (run.home / "raw").glob("*/*" if with_extracts else f"*/{EMPTY_BATCH}"):
             shutil.copytree(contract, home / contract.relative_to(run.home))
-        nodes = json.loads((run.home / "dbt" / "target" / "manifest.json").read_text())["nodes"]
+        nodes = json.loads((run.home / "dbt" / "manifest.json").read_text())["nodes"]
         wanted: dict[str, dict[str, Any]] = {}
         foretold: set[str] = set()
         marts = {f"{node['schema']}.{node['alias']}": name for name, node in nodes.items() if "alias" in node}

@@ -2,20 +2,15 @@
 
 import fcntl
 import os
-import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import date
-from functools import cached_property
-from importlib.metadata import version
-from pathlib import Path
 
 from dagster import ConfigurableResource, Definitions, Failure, InitResourceContext, MetadataValue
-from dagster_dbt import DbtCliResource
-from packaging.version import Version
 
 from orchestration.errors import SightlineError
-from orchestration.settings import DBT_PROJECT, Settings, load_settings
+from orchestration.settings import Settings, load_settings
+from orchestration.warehouse.dbt import stop_dbt
 
 
 class Run(ConfigurableResource):  # type: ignore[type-arg]
@@ -51,7 +46,10 @@ class Run(ConfigurableResource):  # type: ignore[type-arg]
             lock.truncate(0)
             lock.write(str(os.getpid()))
             lock.flush()
-            yield self
+            try:
+                yield self
+            finally:
+                stop_dbt()
         # Every step has ended, well or badly, and the warehouse is free for the next run.
         _tell_how_it_ended(context, settings)
 
@@ -74,18 +72,6 @@ def _tell_how_it_ended(context: InitResourceContext, settings: Settings, sentenc
             context.log.warning(sentence)
 
 
-class Dbt(DbtCliResource):
-    """dbt as it is installed here. What Dagster would ask dbt for before each build, it is told without starting it:
-    the version, and a connection to the warehouse, which one process alone may open."""
-
-    @cached_property
-    def _cli_version(self) -> Version:
-        return Version(version("dbt-core"))
-
-    def _initialize_dbt_core_adapter(self, args: Sequence[str]) -> None:  # type: ignore[override]
-        return None
-
-
 @contextmanager
 def told_to_dagster() -> Iterator[None]:
     """Turns an error that already says what to do into a failure Dagster shows as it is, and does not retry."""
@@ -97,14 +83,4 @@ def told_to_dagster() -> Iterator[None]:
         ) from error
 
 
-defs = Definitions(
-    resources={
-        "run": Run(),
-        "dbt": Dbt(
-            project_dir=str(DBT_PROJECT),
-            profiles_dir=str(DBT_PROJECT),
-            # The dbt of this environment, whatever the PATH says, bound to the run that starts it.
-            dbt_executable=str(Path(sys.executable).with_name("sightline-dbt")),
-        ),
-    }
-)
+defs = Definitions(resources={"run": Run()})

@@ -6,15 +6,27 @@ import hashlib
 import json
 import os
 import shutil
-import subprocess
-import sys
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
+from typing import TYPE_CHECKING, cast
 
 from orchestration.errors import SourceError
 from orchestration.publish.candidate import Build
 from orchestration.settings import DBT_PROJECT, SEEDS, Settings, known_sources
 from orchestration.warehouse.increment import Increment
+
+if TYPE_CHECKING:
+    from dbt.cli.main import dbtRunnerResult
+    from dbt.contracts.graph.manifest import Manifest
+
+    from orchestration.warehouse.dbt_invocation import DbtInvocation
+
+
+# The project as it was last parsed in this process, by what it was parsed for.
+_parsed: dict[tuple[str, ...], Manifest] = {}
+# What was started last.
+_invocations: list[DbtInvocation] = []
 
 
 def ensure_manifest(settings: Settings) -> Path:
@@ -22,40 +34,53 @@ def ensure_manifest(settings: Settings) -> Path:
 
     It is written aside and put in place by one rename: an interrupted parse leaves no half manifest.
     """
+    digest = _project_digest()
+    stamp = settings.manifest_digest
+    if settings.manifest.exists() and stamp.exists() and stamp.read_text() == digest:
+        return settings.manifest
+    settings.dbt_home.mkdir(parents=True, exist_ok=True)
+    _parse(settings, "duckdb", digest, "--write-json")
+    shutil.copy(settings.dbt_target / "manifest.json", settings.dbt_home / "manifest.json.new")
+    os.replace(settings.dbt_home / "manifest.json.new", settings.manifest)
+    stamp.write_text(digest)
+    return settings.manifest
+
+
+def invoke_dbt(settings: Settings, arguments: Sequence[str]) -> DbtInvocation:
+    """A command of dbt for one run. The project is parsed once a process, and as far as it has changed."""
+    from orchestration.warehouse.dbt_invocation import DbtInvocation
+
+    manifest = _parse(settings, settings.target, _project_digest(), "--no-write-json")
+    invocation = DbtInvocation([*arguments, *_general(settings, settings.target), "--no-write-json"], manifest)
+    _invocations[:] = [invocation]
+    return invocation
+
+
+def stop_dbt() -> None:
+    """Ends dbt where a run ends before it: nothing is at work on the warehouse when the next run begins."""
+    for invocation in _invocations:
+        invocation.stop()
+
+
+def _parse(settings: Settings, target: str, digest: str, *flags: str) -> Manifest:
+    general = _general(settings, target)
+    key = (digest, target, *general[:2])
+    if "--write-json" in flags or key not in _parsed:
+        from orchestration.warehouse.dbt_invocation import DbtInvocation
+
+        os.environ.update(settings.environment())
+        result = DbtInvocation(["parse", "--log-level", "none", *general, *flags]).wait()
+        if not result.success:
+            raise SourceError(f"dbt cannot read {DBT_PROJECT}: {result.exception}")
+        _parsed[key] = cast("Manifest", result.result)
+    return _parsed[key]
+
+
+def _project_digest() -> str:
     digest = hashlib.sha256()
     for path in sorted([*DBT_PROJECT.rglob("*.sql"), *DBT_PROJECT.rglob("*.yml"), *SEEDS.glob("*.csv")]):
         digest.update(path.read_bytes())
-    stamp = settings.manifest_digest
-    if settings.manifest.exists() and stamp.exists() and stamp.read_text() == digest.hexdigest():
-        return settings.manifest
-    settings.dbt_home.mkdir(parents=True, exist_ok=True)
-    target = settings.dbt_home / "parse"
-    parsed = subprocess.run(
-        [
-            sys.executable,
-            "-m",
-            "dbt.cli.main",
-            "parse",
-            *_folders(),
-            *_variables(settings),
-            "--target-path",
-            str(target),
-        ],
-        env={**os.environ, **settings.environment(), "SIGHTLINE_TARGET": "duckdb"},
-        cwd=DBT_PROJECT,
-        capture_output=True,
-        text=True,
-    )
-    if parsed.returncode:
-        raise SourceError(f"dbt cannot read {DBT_PROJECT}: {parsed.stdout.strip()[-2000:]}")
-    os.replace(target / "manifest.json", settings.manifest)
-    stamp.write_text(digest.hexdigest())
-    # The first build need not read the project again.
-    build_target = settings.dbt_home / "target"
-    if not build_target.exists():
-        build_target.mkdir()
-        shutil.copy(target / "partial_parse.msgpack", build_target)
-    return settings.manifest
+    return digest.hexdigest()
 
 
 def build_environment(build: Build, increment: Increment | None) -> dict[str, str]:
@@ -71,9 +96,9 @@ def build_environment(build: Build, increment: Increment | None) -> dict[str, st
     }
 
 
-def build_arguments(settings: Settings, build: Build, increment: Increment | None) -> list[str]:
+def build_arguments(build: Build, increment: Increment | None) -> list[str]:
     """`dbt build` for one run: everything but the staging of sources that are not part of it."""
-    arguments = ["build", *_variables(settings)]
+    arguments = ["build"]
     # The extract's staging stays: its shape types an entity that no source of the run delivers.
     absent = [name for name in known_sources() if name not in build.sources and name != "extract"]
     for name in absent:
@@ -85,24 +110,22 @@ def build_arguments(settings: Settings, build: Build, increment: Increment | Non
     return arguments
 
 
-def failures(target_path: Path) -> tuple[list[str], bool]:
-    """What the last `dbt build` says went wrong, a sentence each, and whether only tests failed."""
-    path = target_path / "run_results.json"
-    if not path.exists():
-        return [], False
-    results = json.loads(path.read_text(encoding="utf-8"))["results"]
-    failed = [result for result in results if result["status"] in ("error", "fail", "runtime error")]
-    sentences = [
-        f"{result['unique_id'].split('.')[2]}: {' '.join((result['message'] or '').split())[:500]}" for result in failed
-    ]
-    return sentences, bool(failed) and all(result["unique_id"].startswith("test.") for result in failed)
+def failures(result: dbtRunnerResult) -> tuple[list[str], bool]:
+    """What an invocation says went wrong, a sentence each, and whether only tests failed."""
+    results = getattr(result.result, "results", [])
+    failed = [one for one in results if one.status in ("error", "fail", "runtime error")]
+    sentences = [f"{one.node.name}: {' '.join((one.message or '').split())[:500]}" for one in failed]
+    return sentences, bool(failed) and all(one.node.resource_type == "test" for one in failed)
 
 
-def _variables(settings: Settings) -> list[str]:
-    """The same for every run with these settings: dbt keeps what it has read of the project."""
+def _general(settings: Settings, target: str) -> list[str]:
+    """What every command is told, the variables first: the same for every run with these settings, for dbt reads the
+    whole project again when they are others than the last time."""
     variables = {"reporting_currency": settings.reporting_currency, "sources": list(settings.sources)}
-    return ["--vars", json.dumps(variables)]
-
-
-def _folders() -> list[str]:
-    return ["--project-dir", str(DBT_PROJECT), "--profiles-dir", str(DBT_PROJECT)]
+    return [
+        *("--vars", json.dumps(variables)),
+        *("--target", target),
+        *("--project-dir", str(DBT_PROJECT)),
+        *("--profiles-dir", str(DBT_PROJECT)),
+        *("--target-path", str(settings.dbt_target)),
+    ]
