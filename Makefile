@@ -26,15 +26,17 @@ ui: .venv/.base
 web: .venv/.web
 	$(BIN)/sightline web
 
-# sqlfluff renders the models as dbt would, which needs a raw zone of the contract's shape.
-lint: .venv/.test var/lint/warehouse/sightline.duckdb
+# sqlfluff renders the models as dbt would, which needs a raw zone of the contract's shape: a home of its own, or one that
+# has been built from an extract, with LINT_HOME=var.
+LINT_HOME ?= var/lint
+lint: .venv/.test $(LINT_HOME)/warehouse/sightline.duckdb
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	SIGHTLINE_HOME=$(CURDIR)/var/lint $(BIN)/sqlfluff lint dbt_project/models
+	SIGHTLINE_HOME=$(abspath $(LINT_HOME)) $(BIN)/sqlfluff lint dbt_project/models
 
-var/lint/warehouse/sightline.duckdb: $(wildcard dbt_project/models/staging/*/_*__sources.yml) | .venv/.test
-	SIGHTLINE_HOME=$(CURDIR)/var/lint $(BIN)/sightline run
+$(LINT_HOME)/warehouse/sightline.duckdb: $(wildcard dbt_project/models/staging/*/_*__sources.yml) | .venv/.test
+	SIGHTLINE_HOME=$(abspath $(LINT_HOME)) $(BIN)/sightline run
 	@touch $@
 
 # Resolves the newest versions of everything pyproject.toml asks for, for all Pythons it allows.

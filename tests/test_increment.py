@@ -223,6 +223,7 @@ def test_what_the_last_build_was_not_made_of_is_told_from_the_beginning(day_by_d
     (home / "dbt").mkdir()
     settings = settings_of(home)
     settings.manifest_digest.write_text("the code and the policy of then")
+    settings.warehouse.touch()
     build = Build(
         as_of_date="2026-06-30",
         sources=["extract"],
@@ -244,6 +245,9 @@ def test_what_the_last_build_was_not_made_of_is_told_from_the_beginning(day_by_d
     assert find_increment(settings, build) is None
     settings.manifest_digest.write_text("the code and the policy of then")
     assert find_increment(settings, build) is not None
+    settings.warehouse.unlink()
+    assert find_increment(settings, build) is None
+    settings.warehouse.touch()
     newest = max(path for path in (home / "raw" / "extract").iterdir() if (path / "batch.json").exists())
     shutil.move(newest, tmp_path / "taken away")
     assert find_increment(settings, build) is None

@@ -6,14 +6,15 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 from orchestration.errors import SourceError
 from orchestration.publish.candidate import Build
-from orchestration.settings import DBT_PROJECT, SEEDS, Settings, known_sources
+from orchestration.settings import DBT_PROJECT, SEEDS, TELEMETRY_OFF, Settings, known_sources
 from orchestration.warehouse.increment import Increment
 
 if TYPE_CHECKING:
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
     from orchestration.warehouse.dbt_invocation import DbtInvocation
 
 
+# What dbt has read of the project, for homes that are new: reading it all takes as long as a small run.
+KEPT = DBT_PROJECT / "target" / "read"
 # The project as it was last parsed in this process, by what it was parsed for.
 _parsed: dict[tuple[str, ...], Manifest] = {}
 # What was started last.
@@ -68,12 +71,36 @@ def _parse(settings: Settings, target: str, digest: str, *flags: str) -> Manifes
     if "--write-json" in flags or key not in _parsed:
         from orchestration.warehouse.dbt_invocation import DbtInvocation
 
-        os.environ.update(settings.environment())
-        result = DbtInvocation(["parse", "--log-level", "none", *general, *flags]).wait()
+        read = settings.dbt_target / "partial_parse.msgpack"
+        # For each set of variables: what was read with others is of no use.
+        kept = KEPT / f"{hashlib.sha256(str(general[:4]).encode()).hexdigest()[:16]}.msgpack"
+        if not read.exists() and kept.exists():
+            settings.dbt_target.mkdir(parents=True, exist_ok=True)
+            shutil.copy(kept, read)
+        with _no_home():
+            result = DbtInvocation(["parse", "--log-level", "none", *general, *flags]).wait()
         if not result.success:
             raise SourceError(f"dbt cannot read {DBT_PROJECT}: {result.exception}")
         _parsed[key] = cast("Manifest", result.result)
+        # An installation that cannot be written to does without.
+        with suppress(OSError):
+            KEPT.mkdir(parents=True, exist_ok=True)
+            aside = kept.with_suffix(f".{os.getpid()}")
+            shutil.copy(read, aside)
+            os.replace(aside, kept)
     return _parsed[key]
+
+
+@contextmanager
+def _no_home() -> Iterator[None]:
+    """The project means the same whatever the home; dbt would read all of it again where a variable is another one."""
+    before = dict(os.environ)
+    os.environ.update({**TELEMETRY_OFF, "SIGHTLINE_HOME": "."})
+    try:
+        yield
+    finally:
+        os.environ.clear()
+        os.environ.update(before)
 
 
 def _project_digest() -> str:

@@ -51,7 +51,7 @@ def find_increment(settings: Settings, build: Build) -> Increment | None:
     cannot grow.
     """
     path = _record(settings)
-    if not path.exists() or build.target == "spark":
+    if not path.exists() or not settings.warehouse.exists() or build.target == "spark":
         return None
     last = LastBuild(**json.loads(path.read_text(encoding="utf-8")))
     now = _facts(settings, build)
