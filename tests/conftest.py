@@ -105,7 +105,8 @@ def run_here(home: Path, extract: Path, *, as_of: date | str | None = None) -> R
     if not parsed.exists():
         # dbt's manifest is the same for every home: parse it once a session.
         kept = Path(tempfile.mkdtemp(dir=parsed.parent))
-        for name in ("manifest.json", "manifest.sha256"):
+        (kept / "target").mkdir()
+        for name in ("manifest.json", "manifest.sha256", "target/semantic_manifest.json"):
             shutil.copy(home / "dbt" / name, kept / name)
         with suppress(OSError):  # The other process of tests was first.
             kept.rename(parsed)

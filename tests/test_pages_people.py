@@ -16,7 +16,7 @@ import pytest
 from altair.utils import schemapi
 from streamlit.testing.v1 import AppTest
 
-from dashboards import app
+from dashboards import addresses, app
 from dashboards.access import Viewer, everyone
 from dashboards.filters import Chosen, current_period, managers_below, periods
 from dashboards.pages import key_accounts, people, retention, scorecard
@@ -562,13 +562,13 @@ def test_evidence_leads_to_a_part_that_there_is(full_run: Run, demo: Release) ->
     )
     assert len(tables) > 15
     for (evidence,) in tables:
-        name, title = scorecard.page_of(str(evidence))
+        name, title = addresses.page_of(str(evidence))
         assert there[name] == title and name != "data"
-        assert scorecard.address_of(str(evidence)).startswith(f"/{name}")
+        assert addresses.address_of(str(evidence)).startswith(f"/{name}")
     # What is not of a part by its name would be shown on the first one, silently.
-    assert set(scorecard.PARTS) <= {str(evidence) for (evidence,) in tables}
-    for evidence, part_of in scorecard.PARTS.items():
-        name, _ = scorecard.page_of(evidence)
+    assert set(addresses.PARTS) <= {str(evidence) for (evidence,) in tables}
+    for evidence, part_of in addresses.PARTS.items():
+        name, _ = addresses.page_of(evidence)
         assert part_of in [tab.label for tab in script_of(name, demo, Chosen(period=current_period(demo))).tabs]
 
 

@@ -30,7 +30,7 @@ from tests.conftest import Run
 TOLERANCE = 1e-9  # Relative, of fractions; amounts and counts agree exactly.
 PAGES = PROJECT_ROOT / "dashboards"
 # What stands around every page, and is not what the page tells.
-FRAME = {"access", "app", "filters", "login", "parts", "release"}
+FRAME = {"access", "addresses", "app", "filters", "login", "parts", "release"}
 
 
 class DuckDbClient:
