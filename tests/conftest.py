@@ -19,6 +19,7 @@ import duckdb
 import pytest
 
 from orchestration.settings import PROJECT_ROOT
+from tests import warm
 from tests.browser import browser, served
 from tests.extracts import write_extract
 
@@ -70,18 +71,37 @@ class Run:
             return connection.execute(sql).fetchall()
 
 
-def sightline(home: Path, *arguments: str | Path, seconds: int = 600, **environment: str) -> Run:
-    """Runs the command in a process of its own, with settings from nowhere but its arguments."""
+def sightline(home: Path, *arguments: str | Path, seconds: int = 600, cold: bool = False, **environment: str) -> Run:
+    """Runs the command in a process of its own, with settings from nowhere but its arguments.
+
+    Args:
+        home: of the run.
+        arguments: of the command.
+        seconds: after which it has failed.
+        cold: as a user starts it, everything imported anew; else forked from a process that has the libraries.
+        environment: settings, by the names of their variables.
+    """
     inherited = {name: value for name, value in os.environ.items() if not name.startswith(("SIGHTLINE_", "DAGSTER_"))}
-    done = subprocess.run(
-        [sys.executable, "-m", "orchestration.cli", *map(str, arguments)],
-        env={**inherited, "SIGHTLINE_HOME": str(home), "COLUMNS": "200", **environment},
-        cwd=home.parent,
-        capture_output=True,
-        text=True,
-        timeout=seconds,
-    )
-    return Run(home, done.returncode, done.stdout + done.stderr)
+    variables = {**inherited, "SIGHTLINE_HOME": str(home), "COLUMNS": "200", **environment}
+    words = [str(argument) for argument in arguments]
+    if cold:
+        done = subprocess.run(
+            [sys.executable, "-m", "orchestration.cli", *words],
+            env=variables,
+            cwd=home.parent,
+            capture_output=True,
+            text=True,
+            timeout=seconds,
+        )
+        return Run(home, done.returncode, done.stdout + done.stderr)
+    with tempfile.NamedTemporaryFile("r", encoding="utf-8") as output:
+        process = warm.start(words, variables, home.parent, Path(output.name))
+        process.join(seconds)
+        if process.exitcode is None:
+            process.kill()
+            process.join()
+            pytest.fail(f"sightline {' '.join(words)} was at work for {seconds} s:\n{output.read()}")
+        return Run(home, process.exitcode, output.read())
 
 
 def run_here(home: Path, extract: Path, *, as_of: date | str | None = None) -> Run:
@@ -168,7 +188,9 @@ def maven_run(tmp_path_factory: pytest.TempPathFactory) -> Run:
     if not MAVEN.is_dir():
         pytest.skip(f"the real CRM export is not at {MAVEN}")
     return released_once(
-        tmp_path_factory, "maven", lambda home: sightline(home, "run", "--source", "maven", "--extract", MAVEN)
+        tmp_path_factory,
+        "maven",
+        lambda home: sightline(home, "run", "--source", "maven", "--extract", MAVEN, cold=True),
     )
 
 

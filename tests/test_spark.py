@@ -25,7 +25,15 @@ def spark_run(tmp_path_factory: pytest.TempPathFactory, demo_extract: Path) -> R
         "spark.sql.adaptive.enabled false\n"
     )
     run = sightline(
-        home, "run", "--extract", demo_extract, "--target", "spark", SPARK_CONF_DIR=str(home.parent), seconds=1800
+        home,
+        "run",
+        "--extract",
+        demo_extract,
+        "--target",
+        "spark",
+        cold=True,
+        SPARK_CONF_DIR=str(home.parent),
+        seconds=1800,
     )
     assert run.exit_code == 0, run.output
     return run

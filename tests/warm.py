@@ -1,0 +1,46 @@
+"""Commands in a process of their own that need not import everything first: each is forked from one that has."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from multiprocessing.context import ForkServerProcess
+from pathlib import Path
+
+# What a run imports of others; the project's own modules read settings and come later.
+LIBRARIES = [
+    "dagster",
+    "dagster_dbt",
+    "dbt.adapters.duckdb",
+    "dbt.cli.main",
+    "duckdb",
+    "great_expectations",
+    "great_expectations.expectations",
+    "pandas",
+    "pyarrow.parquet",
+    "sklearn.linear_model",
+]
+_SERVER = multiprocessing.get_context("forkserver")
+_SERVER.set_forkserver_preload(LIBRARIES)
+
+
+def _command(arguments: Sequence[str], environment: Mapping[str, str], directory: Path, output: Path) -> None:
+    os.environ.clear()
+    os.environ.update(environment)
+    os.chdir(directory)
+    with output.open("wb") as file:
+        os.dup2(file.fileno(), 1)
+        os.dup2(file.fileno(), 2)
+    sys.argv = ["sightline", *arguments]
+    from orchestration.cli import main
+
+    main()
+
+
+def start(arguments: Sequence[str], environment: Mapping[str, str], directory: Path, output: Path) -> ForkServerProcess:
+    """The command `sightline` with these arguments and this environment, at work; all it says goes to `output`."""
+    process = _SERVER.Process(target=_command, args=(arguments, dict(environment), directory, output))
+    process.start()
+    return process
