@@ -47,10 +47,6 @@ class Viewer:
     role: str | None = None
     sees: frozenset[str] | None = None
 
-    @property
-    def sees_everything(self) -> bool:
-        return self.sees is None
-
 
 def everyone() -> Viewer:
     """Whoever sits at this machine: nothing is hidden."""

@@ -9,7 +9,8 @@ PAGES = {
     "funnel.deal_health": ("this_week", "This week"),
     "funnel.deal_signals": ("this_week", "This week"),
     "funnel.review_agenda": ("this_week", "This week"),
-    "funnel.deal_teams": ("this_week", "This week"),
+    "funnel.deal_teams": ("deal", "Deal"),
+    "funnel.signal_effectiveness": ("data", "Data"),
     "funnel": ("funnel", "Funnel"),
     "forecast_accuracy": ("forecast", "Forecast"),
     "reconciliation": ("reconciliation", "Reconciliation"),
@@ -47,4 +48,4 @@ def page_of(table: str) -> tuple[str, str]:
 def address_of(table: str) -> str:
     """Where that page shows the mart."""
     page, _ = page_of(table)
-    return link(page, **{f"{page}_part": PARTS.get(table)})
+    return link(page, table=table) if page == "data" else link(page, **{f"{page}_part": PARTS.get(table)})

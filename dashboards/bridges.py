@@ -234,22 +234,18 @@ def results(frame: pd.DataFrame, axis: str) -> Chart:
     legend = _legend(2)
     style = alt.Axis(format="~s", tickCount=6)
 
-    def kind(name: str) -> alt.Color:
-        return alt.Color("kind:N", title=None, scale=kinds, legend=legend)
-
+    kind = alt.Color("kind:N", title=None, scale=kinds, legend=legend)
     return alt.layer(
-        base.transform_calculate(kind="'won'")
-        .mark_bar()
-        .encode(y=alt.Y("won:Q", title=axis, axis=style), color=kind("won")),
+        base.transform_calculate(kind="'won'").mark_bar().encode(y=alt.Y("won:Q", title=axis, axis=style), color=kind),
         base.transform_calculate(kind="'to be expected, 4 of 5 within'")
         .mark_rule(strokeWidth=9, opacity=0.35)
-        .encode(y=alt.Y("p10:Q", title=axis, axis=style), y2="p90:Q", color=kind("range")),
+        .encode(y=alt.Y("p10:Q", title=axis, axis=style), y2="p90:Q", color=kind),
         base.transform_calculate(kind="'to be expected, 4 of 5 within'")
         .mark_point(filled=True, size=90, opacity=1)
-        .encode(y=alt.Y("median:Q", title=axis, axis=style), color=kind("range")),
+        .encode(y=alt.Y("median:Q", title=axis, axis=style), color=kind),
         base.transform_calculate(kind="'target'")
         .mark_tick(thickness=2, size=26)
-        .encode(y=alt.Y("target:Q", title=axis, axis=style), color=kind("target")),
+        .encode(y=alt.Y("target:Q", title=axis, axis=style), color=kind),
     ).properties(height=300)
 
 

@@ -62,14 +62,13 @@ class RunResult:
     run_id: str
     sentences: list[str] = field(default_factory=list)
     advice: list[str] = field(default_factory=list)
-    warnings: list[str] = field(default_factory=list)
     seconds: dict[str, float] = field(default_factory=dict)
     release: str | None = None
     alerts: list[str] = field(default_factory=list)
 
 
 def prepare_home(settings: Settings) -> None:
-    """Makes `$SIGHTLINE_HOME` ready for Dagster and dbt, and tells their processes about it.
+    """Makes `$SIGHTLINE_HOME` ready for Dagster and dbt, and tells them by the environment.
 
     Raises:
         SourceError: the folder cannot be written.
@@ -181,7 +180,6 @@ def _take_note(event: Any, outcome: RunResult) -> None:
     if kind == "ASSET_CHECK_EVALUATION":
         check = event.event_specific_data
         metadata = {key: value.value for key, value in check.metadata.items()}
-        outcome.warnings += metadata.get("warnings", [])
         if "refused_because" in metadata and not check.passed:
             outcome.exit_code = 1
             outcome.sentences += metadata["refused_because"]

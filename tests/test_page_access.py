@@ -216,9 +216,9 @@ def test_the_policy_opens_the_pages_to_whom_the_crm_does_not_know(tmp_path: Path
         NO_POLICY + "Finance@x.com,everything,closes the books\nstand.in@x.com,m,while m is away\n"
         "s@x.com,everything,builds the pages\nlost@x.com,nobody,\n"
     )
-    assert viewer_of(database, "finance@X.com", policy).sees_everything
+    assert viewer_of(database, "finance@X.com", policy).sees is None
     assert viewer_of(database, "stand.in@x.com", policy).sees == {"m", "s"}
-    assert viewer_of(database, "s@x.com", policy).sees_everything
+    assert viewer_of(database, "s@x.com", policy).sees is None
     assert viewer_of(database, "m@x.com", policy).sees == {"m", "s"}
     with pytest.raises(NotAReader, match=r"page_readers\.csv opens the pages to lost@x\.com as nobody"):
         viewer_of(database, "lost@x.com", policy)

@@ -25,6 +25,7 @@ from dashboards.release import Release
 from orchestration.settings import PROJECT_ROOT
 from tests.browser import NARROW, WIDE, choose, downloaded, drawn, every_part, figures, opened, overflow, part, text
 from tests.conftest import Run
+from tests.page_sources import tables_named
 
 LAST, YEAR_AGO = date(2026, 6, 1), date(2025, 6, 1)
 QUARTER, QUARTER_START, QUARTER_END = "2026-Q2", date(2026, 4, 1), date(2026, 6, 30)
@@ -563,8 +564,15 @@ def test_evidence_leads_to_a_part_that_there_is(full_run: Run, demo: Release) ->
     assert len(tables) > 15
     for (evidence,) in tables:
         name, title = addresses.page_of(str(evidence))
-        assert there[name] == title and name != "data"
-        assert addresses.address_of(str(evidence)).startswith(f"/{name}")
+        assert there[name] == title
+        address = addresses.address_of(str(evidence))
+        assert address.startswith(f"/{name}")
+        # The page Data shows any table, the one that is asked for.
+        assert (
+            f"table={evidence}" in address
+            if name == "data"
+            else evidence in tables_named(f"pages.{name}", {evidence}, set())
+        )
     # What is not of a part by its name would be shown on the first one, silently.
     assert set(addresses.PARTS) <= {str(evidence) for (evidence,) in tables}
     for evidence, part_of in addresses.PARTS.items():

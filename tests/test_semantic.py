@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 import csv
 import importlib.util
 import json
@@ -26,11 +25,9 @@ from metricflow_semantics.model.semantic_manifest_lookup import SemanticManifest
 
 from orchestration.settings import DBT_PROJECT, PROJECT_ROOT, SEEDS
 from tests.conftest import Run
+from tests.page_sources import PAGES, tables_named
 
 TOLERANCE = 1e-9  # Relative, of fractions; amounts and counts agree exactly.
-PAGES = PROJECT_ROOT / "dashboards"
-# What stands around every page, and is not what the page tells.
-FRAME = {"access", "addresses", "app", "filters", "login", "parts", "release"}
 
 
 class DuckDbClient:
@@ -314,26 +311,6 @@ def test_the_docs_of_dbt_are_built_and_load_nothing_from_elsewhere(demo_run: Run
     assert '"send_anonymous_usage_stats": false' in page
     catalog = json.loads((tmp_path / "docs" / "catalog.json").read_text(encoding="utf-8"))
     assert "model.sightline.win_rates" in catalog["nodes"] and not catalog["errors"]
-
-
-def tables_named(module: str, tables: set[str], seen: set[str]) -> set[str]:
-    """The published tables that a module of the pages names, and the modules of the pages that it imports."""
-    path = PAGES / f"{module.replace('.', '/')}.py"
-    if module in seen or module.split(".")[0] in FRAME or not path.exists():
-        return set()
-    seen.add(module)
-    text = path.read_text(encoding="utf-8")
-    named = {table for table in tables if re.search(rf"(?<![\w.]){re.escape(table)}(?!\w)", text)}
-    for node in ast.walk(ast.parse(text)):
-        imported = []
-        if isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] == "dashboards":
-            imported = [str(node.module), *(f"{node.module}.{alias.name}" for alias in node.names)]
-        elif isinstance(node, ast.Import):
-            imported = [alias.name for alias in node.names]
-        for name in imported:
-            if name.startswith("dashboards."):
-                named |= tables_named(name.removeprefix("dashboards."), tables, seen)
-    return named
 
 
 def test_exposures_say_which_tables_each_page_and_the_pack_and_postgres_read(demo_run: Run) -> None:

@@ -419,7 +419,7 @@ def _seller(release: Release, seller: str, chosen: Chosen) -> None:
     st.caption(escaped(" · ".join(about)))
     st.markdown(" ".join(seller_sentences(release, seller, chosen)))
     parts = {
-        "Coaching plan": (lambda: _plan(release, agreed),),
+        "Coaching plan": (lambda: _plan(agreed),),
         "Attainment": (lambda: _attainment(release, seller, chosen),),
         "Where the gap comes from": (lambda: _diagnosis(release, seller),),
         "Ramp": (lambda: _ramp(release, seller),),
@@ -428,7 +428,7 @@ def _seller(release: Release, seller: str, chosen: Chosen) -> None:
     in_tabs("seller_part", parts)
 
 
-def _plan(release: Release, agreed: SimpleNamespace) -> None:
+def _plan(agreed: SimpleNamespace) -> None:
     st.subheader("Coaching plan: one thing at a time")
     with st.container(border=True):
         deals = [

@@ -338,15 +338,6 @@ def change_words(row: Any, currency: str) -> str:
     return written(row.amount, "money", currency)
 
 
-def change_counts(found: pd.DataFrame) -> pd.DataFrame:
-    """One row per kind of change: how many deals, and their amount (for a change of amount, the change)."""
-    return (
-        found.drop_duplicates("change")[["change", "change_count", "change_amount"]]
-        .assign(change=lambda frame: frame["change"].astype(str).map(CHANGES))
-        .reset_index(drop=True)
-    )
-
-
 def forecast_chart(
     outlook: pd.DataFrame, currency: str, width: int | str = "container"
 ) -> alt.LayerChart | alt.FacetChart:

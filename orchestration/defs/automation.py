@@ -26,7 +26,6 @@ sightline_run = define_asset_job(
     "sightline_run",
     selection=_selection,
     description="From the extract to the release: land, judge, transform, judge, publish.",
-    tags={"sightline/warehouse": "one_at_a_time"},
 )
 
 daily = ScheduleDefinition(

@@ -9,21 +9,6 @@ import pandas as pd
 
 from orchestration.demo.frames import DAY, NONE, Frames, said, stack
 
-KINDS = [
-    "duplicate_row",
-    "late_event",
-    "out_of_order",
-    "orphan_id",
-    "unknown_stage",
-    "wrong_currency",
-    "percent_as_0_100",
-    "missing_fx_day",
-    "reopened_deal",
-    "created_closed",
-    "rep_without_deals",
-    "reparented_account",
-]
-
 
 class Dirt:
     """Soils tables in place and keeps the list of what it did."""

@@ -89,10 +89,6 @@ class Columns:
     features: list[str]
     values: list[str | None]
 
-    @property
-    def names(self) -> list[str]:
-        return [f if v is None else f"{f} = {v}" for f, v in zip(self.features, self.values, strict=True)]
-
 
 def unlisted(frame: pd.DataFrame) -> list[str]:
     """A sentence for each column of the features model that nobody has put on the list: it is not used."""

@@ -7,7 +7,6 @@ won, is it lost or does it end without a decision. docs/outcome-model.md is the 
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -63,7 +62,6 @@ class QuarterModel:
     refused: list[str]
     closed_deals: int
     pairs: int
-    seconds: float
 
     def to_json(self) -> dict[str, Any]:
         return {
@@ -87,7 +85,6 @@ class QuarterModel:
             refused=content["refused"],
             closed_deals=content["closed_deals"],
             pairs=content["pairs"],
-            seconds=0.0,
         )
 
 
@@ -105,12 +102,11 @@ def train(
     reviews: Reviews, base: Ints, cutoff: int, policy: ForecastPolicy, features: list[Feature] | None = None
 ) -> QuarterModel:
     """The model of the quarter that begins on `cutoff`. Nothing that ended on or after that day is looked at."""
-    began = time.monotonic()
     features = FEATURES if features is None else features
     ended = base[reviews.closed_on[base] < cutoff]
     closed_deals = len(np.unique(reviews.deal[ended]))
     if closed_deals < policy.closed_deals_floor:
-        return QuarterModel(cutoff, Columns([], []), np.ones(0), None, [], closed_deals, 0, time.monotonic() - began)
+        return QuarterModel(cutoff, Columns([], []), np.ones(0), None, [], closed_deals, 0)
     usable, refused = _usable(reviews, base, cutoff, policy, features)
     columns = choose_columns(reviews.frame.iloc[base], usable)
     pace = reviews.learn_pace(base, cutoff)
@@ -125,14 +121,14 @@ def train(
     ends_by_then = result != OPEN
     is_won = result == WON
     if ends_by_then.sum() < policy.closed_deals_floor:
-        return QuarterModel(cutoff, columns, pace, None, refused, closed_deals, len(result), time.monotonic() - began)
+        return QuarterModel(cutoff, columns, pace, None, refused, closed_deals, len(result))
     with one_thread():
         trees = (
             grow(matrix, ends_by_then, ROUNDS[0]),
             grow(matrix[ends_by_then], is_won[ends_by_then], ROUNDS[1]),
             grow(matrix[ends_by_then & ~is_won], (result == LOST)[ends_by_then & ~is_won], ROUNDS[2]),
         )
-    return QuarterModel(cutoff, columns, pace, trees, refused, closed_deals, len(result), time.monotonic() - began)
+    return QuarterModel(cutoff, columns, pace, trees, refused, closed_deals, len(result))
 
 
 @contextmanager

@@ -23,7 +23,6 @@ PERIODS = ("month", "quarter")
 TENTH = 1.2815515655446004
 RATIO_REVIEW_DAYS = 180
 RATIO_MINIMUM = 20
-SCOPE_TYPES = ("company", "region", "segment", "seller", "manager")
 YEAR = 365
 
 

@@ -106,9 +106,6 @@ class Table:
     def keys(self) -> tuple[str, ...]:
         return tuple(column.name for column in self.columns if column.is_key)
 
-    def column(self, name: str) -> Column:
-        return next(column for column in self.columns if column.name == name)
-
 
 @dataclass(frozen=True)
 class Source:

@@ -73,10 +73,6 @@ class Batch:
     notes: list[str] = field(default_factory=list)
     state: dict[str, Any] = field(default_factory=dict)
 
-    @property
-    def extracted_on(self) -> str:
-        return self.extracted_at[:10]
-
 
 def read_batch(path: Path) -> Batch:
     content = json.loads((path / "batch.json").read_text(encoding="utf-8"))

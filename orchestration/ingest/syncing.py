@@ -307,7 +307,7 @@ def _pull(connector: Connector, table: Table, last: dict[str, Any], progress: _P
     if keys:
         raise SourceError(f"{table.name} does not let its {', '.join(keys)} be read; grant the field and run again.")
     types = {name: offer.fields[name] for name in fields.values()}
-    progress.notes += [*offer.notes, *_differences(table, fields, types, missing, last)]
+    progress.notes += [*offer.notes, *_differences(table, types, missing, last)]
     began = datetime.now(UTC)
     if offer.whole_because and table.cursor is not None:
         progress.notes.append(f"{table.name} is read whole at each sync: {offer.whole_because}")
@@ -392,9 +392,7 @@ def _tidied(piece: pa.Table, table: Table, schema: pa.Schema, after: int) -> pa.
     return pa.table(columns, schema=schema)
 
 
-def _differences(
-    table: Table, fields: dict[str, str], types: dict[str, str], missing: list[str], last: dict[str, Any]
-) -> list[str]:
+def _differences(table: Table, types: dict[str, str], missing: list[str], last: dict[str, Any]) -> list[str]:
     """What is other than at the last sync, a sentence each."""
     notes = []
     if missing:

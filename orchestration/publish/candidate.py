@@ -22,7 +22,7 @@ STORAGE_VERSION = "v1.2.0"
 
 @dataclass(frozen=True)
 class Build:
-    """What the SQL was run for, as written beside the warehouse when dbt has finished.
+    """What the SQL was run for, as written beside the warehouse when the first part of dbt has finished.
 
     Attributes:
         delivered: of several sources, the entities that those which speak the contract have really delivered.

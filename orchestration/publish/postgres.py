@@ -183,7 +183,7 @@ def _role(schema: str, readers: Mapping[str, Any] | None, is_told: bool) -> str:
     """The least role that may read a table; what nobody has opened is for executives."""
     if not is_told:
         return MANAGER if schema == "people" else READER
-    if readers is None or readers.get("rows") == "executives":
+    if readers is None:
         return EXECUTIVE
     return MANAGER if readers.get("people") else READER
 

@@ -21,7 +21,8 @@ class Member:
     Attributes:
         person: words of `of` that make the id a person.
         account: words that make it an account.
-        everyone: words whose rows are about no person and no account. Words that stand nowhere are for executives.
+        everyone: words whose rows are about no person and no account. Words that stand nowhere are for
+            those who see everything.
         at_least: a column that counts people, and how many there must be before everyone may read the row.
     """
 

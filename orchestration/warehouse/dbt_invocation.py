@@ -19,7 +19,7 @@ from dbt_common.events.event_manager import EventManager
 from dbt_common.events.event_manager_client import ctx_set_event_manager
 from dbt_common.events.functions import msg_to_dict
 
-# What is not written: debug lines, and artifacts that nothing reads. Standard output is the run's log.
+# Debug lines are not written. Standard output is the run's log.
 FLAGS = ["--log-level-file", "none", "--no-use-colors", "--no-send-anonymous-usage-stats"]
 # How long a statement may take to notice that it was interrupted.
 STOP_SECONDS = 25.0

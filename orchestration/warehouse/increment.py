@@ -47,8 +47,8 @@ def find_increment(settings: Settings, build: Build) -> Increment | None:
     """What has come since the last build, or None when everything has to be told from the beginning.
 
     That is so when there is none that ended well, when code, policy, sources, what they deliver, engine or currency are
-    others, when the day lies before that of the last build, when a batch it had is gone, and on Spark, whose tables
-    cannot grow.
+    others, when the day lies before that of the last build, when a batch it had or the warehouse is gone, and on
+    Spark, whose tables cannot grow.
     """
     path = _record(settings)
     if not path.exists() or not settings.warehouse.exists() or build.target == "spark":
