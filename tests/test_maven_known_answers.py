@@ -194,3 +194,23 @@ def test_what_the_export_lacks_is_not_known_rather_than_zero(maven_run: Run) -> 
         0,
         0,
     )
+
+
+def test_what_the_export_cannot_tell_is_not_told(maven_run: Run) -> None:
+    """Stages of ended deals have no history, open deals no amount, and nobody's activities are there."""
+    assert one(
+        maven_run,
+        "select count(*), count(p_win), count(p_win_pooled), count(p_lose), count(expected_amount), "
+        "count(*) filter (reason = 'Nothing is out of the ordinary') from funnel.deal_health",
+    ) == (1589, 0, 0, 0, 0, 0)
+    assert maven_run.query("from forecast_accuracy.calibration") == []
+    assert maven_run.query(
+        "select period_type, count(*), count(from_open_deals), count(median), count(p10), count(p90), min(reason) "
+        "from forecast_accuracy.outlook where scope_type = 'company' group by period_type order by period_type"
+    ) == [
+        (period, 2, 1, 1, 1, 1, "1589 of 1589 open deals have no chance or no amount that is known")
+        for period in ("month", "quarter")
+    ]
+    assert maven_run.query(
+        "select distinct hero_dependency, hero_standing, hero_reason from people.manager_coaching"
+    ) == [(None, "not_enough_data", "activities are not delivered")]

@@ -360,6 +360,10 @@ def test_pooled_rates_are_drawn_towards_the_wider_group() -> None:
     # A day earlier the horizon had not ended, and nothing was known.
     chances, base_rate = pooled_chances(reviews, known, np.array([10]), "days", 190, 10)
     assert np.isnan(chances).all() and np.isnan(base_rate)
+    # Reviews of deals that never end say nothing about how deals end.
+    reviews.closed_on = np.full(count, 191)
+    chances, base_rate = pooled_chances(reviews, known, np.array([10]), "days", 191, 10)
+    assert np.isnan(chances).all() and np.isnan(base_rate)
 
 
 def test_calibration_mends_chances_that_are_too_sure_and_leaves_good_ones_alone() -> None:

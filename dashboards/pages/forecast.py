@@ -76,7 +76,7 @@ def outlooks(release: Release, chosen: Chosen) -> pd.DataFrame:
     return release.rows(
         "select quarters.quarter_name as quarter, outlook.booked, outlook.from_open_deals, outlook.from_new_deals, "
         "outlook.median, outlook.p10, outlook.p90, outlook.target, outlook.gap, outlook.commit_amount, "
-        "outlook.method, outlook.method_reason, outlook.period_start, outlook.period_end "
+        "outlook.method, outlook.method_reason, outlook.reason, outlook.period_start, outlook.period_end "
         f"from forecast_accuracy.outlook as outlook inner join {QUARTERS} as quarters "
         "on outlook.period_start = quarters.quarter_start where outlook.period_type = 'quarter' "
         "and outlook.scope_type = ? and outlook.scope_id = ? order by outlook.period_start",
@@ -293,6 +293,11 @@ def _outlook_sentence(release: Release, chosen: Chosen) -> str:
                 "other quarter."
             )
         return ""
+    if not known(row["median"]):
+        return (
+            f"**{period.name}**, {whose(chosen)}: what is to be expected cannot be told, {escaped(row['reason'])}; "
+            f"{written(row['booked'], 'money', money)} is won."
+        )
     text = (
         f"**{period.name}**, {whose(chosen)}: {written(row['median'], 'money', money)} is to be expected; four results "
         f"out of five lie between {written(row['p10'], 'money', money)} and {written(row['p90'], 'money', money)}"
@@ -379,7 +384,9 @@ def _outlook(release: Release, chosen: Chosen) -> None:
                 table,
                 "median",
                 "money",
-                note=f"4 of 5 results: {written(row['p10'], 'money')} to {written(row['p90'], 'money')}",
+                note=f"4 of 5 results: {written(row['p10'], 'money')} to {written(row['p90'], 'money')}"
+                if known(row["median"])
+                else escaped(row["reason"]),
             )
         with places[1]:
             figure(release, "Already won", row["booked"], table, "booked", "money")

@@ -49,6 +49,12 @@ class Scopes:
     def __len__(self) -> int:
         return len(self.ids)
 
+    def lines_on(self, day: int) -> tuple[Ints, Ints]:
+        """Scopes of sellers, and of a manager above each, on a day."""
+        below, above, begins, ends = self.lines
+        valid = (begins <= day) & (day < ends)
+        return below[valid], above[valid]
+
 
 @dataclass(frozen=True)
 class AmountRatio:
@@ -199,6 +205,7 @@ class Forecaster:
 
     def __post_init__(self) -> None:
         self.review_days = self.reviews.day
+        self.lacks_amount = self.reviews.frame["amount"].isna().to_numpy()
         self._totals: dict[tuple[int, int], Floats] = {}
 
     def rows_on(self, day: int) -> Ints:
@@ -231,27 +238,39 @@ class Forecaster:
             chance = np.maximum(chance - earlier, 0)
         expected = chance * mean
         variance = chance * (mean**2 + deviation**2) - expected**2
-        open_mean, open_variance = np.zeros(size), np.zeros(size)
+        open_mean = self.sum_open(rows, expected, day)
+        open_variance = self.sum_open(rows, variance, day)
         is_there = np.zeros(size, dtype=bool)
         for place in scopes.of_reviews.values():
             here = place[rows]
-            kept = here >= 0
-            open_mean += np.bincount(here[kept], weights=expected[kept], minlength=size)
-            open_variance += np.bincount(here[kept], weights=variance[kept], minlength=size)
-            is_there[here[kept]] = True
+            is_there[here[here >= 0]] = True
         sellers, begins, ends = scopes.jobs
         is_there[sellers[(begins <= day) & (day < ends)]] = True
         booked = self.booked(start, min(day, end))
         is_there |= booked != 0
-        below, above, begins, ends = scopes.lines
-        valid = (begins <= day) & (day < ends)
-        below, above = below[valid], above[valid]
-        open_mean += np.bincount(above, weights=open_mean[below], minlength=size)
-        open_variance += np.bincount(above, weights=open_variance[below], minlength=size)
+        below, above = scopes.lines_on(day)
         is_there[above[is_there[below]]] = True
         is_there[0] = True
         new_mean, new_variance = self.new_deals(period, start, end, day)
         return Cell(period, start, end, day, booked, open_mean, open_variance, new_mean, new_variance, is_there)
+
+    def sum_open(self, rows: Ints, values: Floats, day: int) -> Floats:
+        """Sum over the reviews of a day, by scope."""
+        scopes, size = self.scopes, len(self.scopes)
+        summed = np.zeros(size)
+        for place in scopes.of_reviews.values():
+            here = place[rows]
+            kept = here >= 0
+            summed += np.bincount(here[kept], weights=values[kept], minlength=size)
+        below, above = scopes.lines_on(day)
+        return summed + np.bincount(above, weights=summed[below], minlength=size)
+
+    def unknown(self, cell: Cell, horizon: str) -> tuple[Floats, Floats]:
+        """Open deals by scope, and those of them whose chance or amount is not known: they count as nothing."""
+        rows = self.rows_on(cell.day)
+        chance = self.chance[rows, HORIZONS.index(horizon)]
+        is_unknown = np.isnan(chance) | (self.lacks_amount[rows] & (chance > 0))
+        return self.sum_open(rows, np.ones(len(rows)), cell.day), self.sum_open(rows, is_unknown * 1.0, cell.day)
 
     def booked(self, first: int, last: int) -> Floats:
         """Won from `first` to `last`, by scope."""
@@ -422,9 +441,7 @@ def draw_outlook(forecaster: Forecaster, cell: Cell, horizon: str, shock: float)
     lucky = rng.random((len(rows), count)) < chance[:, None]
     worth = np.maximum(mean[:, None] + deviation[:, None] * rng.standard_normal((len(rows), count)), 0)
     drawn = np.where(lucky, worth, 0.0) * shared
-    below, above, begins, ends = scopes.lines
-    valid = (begins <= cell.day) & (cell.day < ends)
-    below, above = below[valid], above[valid]
+    below, above = scopes.lines_on(cell.day)
     members = {kind: place[rows] for kind, place in scopes.of_reviews.items()}
     there = np.flatnonzero(cell.is_there)
     quantiles = np.empty((len(there), 3))

@@ -29,6 +29,7 @@ class ForecastPolicy:
     simulations: int
     factors_told: int
     factor_least: float
+    outlook_known_share: float
 
 
 def forecast_policy() -> ForecastPolicy:

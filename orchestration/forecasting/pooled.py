@@ -17,7 +17,7 @@ def pooled_chances(
 
     From wide to narrow: all, stage, stage × weeks left, stage × weeks left × time in stage; each share is drawn towards
     that of the group before it, (cases + strength × share before) / (reviews + strength). Not a number where nothing
-    is known.
+    is known: no review, or none of a deal that has ended, as where an export tells no history of ended deals.
 
     Args:
         base: reviews before the cut-off; of them, those whose horizon ended before it count.
@@ -28,9 +28,11 @@ def pooled_chances(
     """
     ends = reviews.ends[horizon]
     known = base[(ends[base] < cutoff) & (ends[base] > reviews.day[base])]
-    if not len(known):
-        return np.full((len(rows), 3), np.nan), float("nan")
     result = reviews.result(known, ends[known])
+    if not np.isin(result, (WON, LOST, NO_DECISION)).any():
+        chances = np.full((len(rows), 3), np.nan)
+        chances[ends[rows] <= reviews.day[rows]] = 0.0
+        return chances, float("nan")
     both = np.concatenate([known, rows])
     weeks = np.minimum((ends[both] - reviews.day[both]) // 7, WEEKS_AT_MOST)
     weeks = np.zeros_like(weeks) if horizon in ("days", "ever") else np.maximum(weeks, 0)

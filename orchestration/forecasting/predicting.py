@@ -89,6 +89,7 @@ TABLES: dict[str, dict[str, str]] = {
         "p10": MONEY,
         "p90": MONEY,
         "common_shock": SHARE,
+        "reason": "varchar",
         "period_start": "date",
         "period_end": "date",
     },
@@ -265,8 +266,8 @@ def _choose_method(
     """The model where it has beaten pooled rates out of time, by what was known before the quarter."""
     if quarter.model.trees is None:
         return POOLED, (
-            f"{quarter.model.closed_deals} deals were decided in the {policy.window_quarters} quarters before, "
-            f"of at least {policy.closed_deals_floor}: pooled rates by stage and time in it"
+            f"{quarter.model.closed_deals} deals that had been reviewed were decided in the {policy.window_quarters} "
+            f"quarters before, of at least {policy.closed_deals_floor}: pooled rates by stage and time in it"
         )
     judged = [
         (old.model_chances[:, 1, 0][known], old.pooled[:, 1, 0][known], won)
@@ -531,6 +532,8 @@ def _periods(
     for cell, horizon in _cells_to_come(forecaster, as_of):
         outlook = draw_outlook(forecaster, cell, horizon, shock)
         scope = outlook.scope
+        count, unknown = (values[scope] for values in forecaster.unknown(cell, horizon))
+        is_told = count - unknown >= policy.outlook_known_share * count
         outlooks.append(
             pd.DataFrame(
                 {
@@ -541,12 +544,18 @@ def _periods(
                     "scope_id": [forecaster.scopes.ids[place] for place in scope],
                     "method": method,
                     "booked": cell.booked[scope],
-                    "from_open_deals": cell.open_mean[scope],
+                    "from_open_deals": np.where(is_told, cell.open_mean[scope], np.nan),
                     "from_new_deals": cell.new_mean[scope],
-                    "median": outlook.median,
-                    "p10": outlook.p10,
-                    "p90": outlook.p90,
+                    "median": np.where(is_told, outlook.median, np.nan),
+                    "p10": np.where(is_told, outlook.p10, np.nan),
+                    "p90": np.where(is_told, outlook.p90, np.nan),
                     "common_shock": shock,
+                    "reason": [
+                        None
+                        if told
+                        else f"{lacking:.0f} of {n:.0f} open deals have no chance or no amount that is known"
+                        for told, lacking, n in zip(is_told, unknown, count, strict=True)
+                    ],
                 }
             )
         )

@@ -735,6 +735,7 @@ def deal_chances(table: pd.DataFrame) -> pd.DataFrame:
     rows = []
     for month in sorted(set(table["month_start"])):
         past = earlier(table, month)
+        has_ended = bool((past["is_win"] | past["is_lose"]).any())
         cells: list[dict[tuple[Any, ...], tuple[float, ...]]] = []
         for depth in range(1, len(CHANCE_GROUPS) + 1):
             counted = past.groupby(CHANCE_GROUPS[:depth])[list(OUTCOMES.values())].agg("sum")
@@ -746,9 +747,9 @@ def deal_chances(table: pd.DataFrame) -> pd.DataFrame:
                 }
             )
 
-        def shares(key: tuple[Any, ...], cells: list[Any] = cells) -> list[float | None]:
+        def shares(key: tuple[Any, ...], cells: list[Any] = cells, has_ended: bool = has_ended) -> list[float | None]:
             n, *cases = cells[0].get(key[:1], (0, 0, 0, 0))
-            if n == 0:
+            if n == 0 or not has_ended:
                 return [None, None, None]
             share = [case / n for case in cases]
             for depth in range(2, len(key) + 1):
@@ -759,7 +760,7 @@ def deal_chances(table: pd.DataFrame) -> pd.DataFrame:
         now = table[table["month_start"] == month]
         for one in now[["opportunity_id", "snapshot_date", *CHANCE_GROUPS]].to_dict("records"):
             key = tuple(one[name] for name in CHANCE_GROUPS)
-            base_n, *base = cells[0].get(key[:1], (0, 0, 0, 0))
+            base_n, *base = cells[0].get(key[:1], (0, 0, 0, 0)) if has_ended else (0, 0, 0, 0)
             p_win, p_lose, p_slip = shares(key)
             untroubled = shares((key[0], "none", *key[2:]))[0]
             rows.append(

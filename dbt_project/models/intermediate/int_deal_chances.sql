@@ -115,6 +115,12 @@ troubles as (
     select 'much' as trouble
 ),
 
+-- Where no deal that was reviewed has ended, as where an export tells no history of ended deals, it is not known how deals end.
+ended as (
+    select distinct month_start from rolled
+    where won_count + lost_count > 0
+),
+
 pooled_1 as (
     select
         cells.*,
@@ -125,8 +131,9 @@ pooled_1 as (
         level_1.lost_count / level_1.n as p_lose
     from cells
     cross join troubles
+    left join ended on cells.month_start = ended.month_start
     left join level_1
-        on cells.month_start = level_1.month_start
+        on ended.month_start = level_1.month_start
         and cells.stage = level_1.stage
 ),
 

@@ -11,6 +11,7 @@ select
     p10,
     p90,
     common_shock,
+    reason,
     period_start,
     period_end
 from {{ ref('stg_predictions__outlooks') }}

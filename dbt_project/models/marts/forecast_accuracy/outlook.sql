@@ -96,6 +96,7 @@ final as (
             case when outlooks.scope_type = 'company' then company_calls.amount else calls.amount end as decimal(18, 4)
         ) as commit_amount,
         outlooks.common_shock,
+        outlooks.reason,
         outlooks.period_start <= {{ as_of_date() }} as is_current,
         outlooks.period_start,
         outlooks.period_end,

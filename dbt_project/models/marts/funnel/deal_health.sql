@@ -70,6 +70,8 @@ final as (
         worded.top_signal,
         case
             when worded.verdict = 'de_resource' then left(worded.rules_text, length(worded.rules_text) - 2)
+            when worded.verdict = 'on_track' and worded.top_signal is null and worded.p_win is null
+                then 'No signal fires; how deals like it end is not known yet'
             when worded.verdict = 'on_track' and worded.top_signal is null then 'Nothing is out of the ordinary'
             else worded.what_is_wrong
         end as reason,
@@ -91,7 +93,8 @@ final as (
         case
             when worded.is_modelled
                 then 'the outcome model, which told earlier quarters better than pooled rates did (forecast_accuracy.outcome_models)'
-            when worded.p_win is null then 'not enough data: no review of an earlier deal in this stage whose outcome is known'
+            when worded.p_win is null
+                then 'not enough data: no earlier review in this stage whose outcome is known, or no deal that was reviewed has ended'
             else 'what deals in the same stage, as long in it and as troubled, came to within the horizon'
         end as p_basis,
         worded.amount,

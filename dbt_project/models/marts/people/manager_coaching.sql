@@ -240,6 +240,7 @@ joined as (
         {%- endfor %}
         coalesce(rates.seller_count, 0) > 0 and above.manager_id is null as is_comparable,
         (select count(*) from sessions) > 0 as has_sessions,
+        (select count(*) from activities) > 0 as has_activities,
         windows.window_start
     from managers
     cross join windows
@@ -272,6 +273,7 @@ rated as (
             when deal_count = 0 then 'the team won nothing'
             when team_won_amount = 0 then 'no won deal has an amount'
             when deal_count < {{ people_policy('hero_minimum_deals') }} then 'too few won deals'
+            when not has_activities then 'activities are not delivered'
         end as hero_reason,
         case
             when not has_sessions then 'coaching sessions are not delivered'

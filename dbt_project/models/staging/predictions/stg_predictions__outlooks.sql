@@ -10,6 +10,7 @@ select
     p10,
     p90,
     common_shock,
+    reason,
     period_start,
     period_end
 from {{ source('predictions', 'outlooks') }}
