@@ -78,11 +78,11 @@ def test_the_win_rate_is_drilled_to_the_stage_that_was_planted(told: pd.DataFram
     assert drilled.loc[weak].lost_signal.notna().all()
 
 
-def test_hardly_an_ordinary_seller_is_called_a_low_performer(told: pd.DataFrame, planted: pd.DataFrame) -> None:
+def test_hardly_an_ordinary_seller_is_called_far_short(told: pd.DataFrame, planted: pd.DataFrame) -> None:
     sellers = told.drop_duplicates("seller_id").set_index("seller_id")
     ordinary = sellers[~sellers.index.isin(planted.index) & sellers.reason.isna()]
     assert len(ordinary) >= 10
-    assert (ordinary.verdict == "low_performer").mean() < 0.05
+    assert (ordinary.verdict == "far_short").mean() < 0.05
 
 
 def test_words_are_said_only_with_a_verdict_and_nothing_without_enough_data(told: pd.DataFrame) -> None:
@@ -91,7 +91,7 @@ def test_words_are_said_only_with_a_verdict_and_nothing_without_enough_data(told
     assert set(silent.verdict) == {"not_enough_data"}
     empty = ["own_amount", "contribution_amount", "gap_amount", "own_ratio", "estimate", "what_is_wrong", "lost_signal"]
     assert silent[empty].isna().all().all()
-    assert (told.what_is_wrong.notna() == (told.is_top & told.verdict.isin(["low_performer", "clear_gap"]))).all()
+    assert (told.what_is_wrong.notna() == (told.is_top & told.verdict.isin(["far_short", "clear_gap"]))).all()
     rated = told[told.reason.isna()]
     assert ((rated.own_ratio_low < rated.own_ratio) & (rated.own_ratio < rated.own_ratio_high)).all()
     assert (told.groupby("seller_id").size() == 6).all()

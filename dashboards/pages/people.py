@@ -387,7 +387,7 @@ def team_sentences(release: Release, chosen: Chosen) -> list[str]:
         said.append(f"How many reach the quota cannot be told: {escaped(now.reason or 'not enough sellers')}.")
     counts = team_counts(release, chosen)
     said.append(
-        f"**{counts.focus_count:,} of {counts.seller_count:,}** active sellers have one clear thing to work on; "
+        f"**{counts.focus_count:,} of {counts.seller_count:,}** active sellers have one thing to work on; "
         f"{counts.overdue_count:,} checks are due now and {counts.no_session_count:,} sellers have no coaching "
         "session on record."
     )
@@ -457,7 +457,8 @@ def _plan(agreed: SimpleNamespace) -> None:
             "Last session": session,
             "Next check": f"{day(agreed.next_check_on)}{' (now)' if agreed.is_check_overdue else ''}",
             "Both will see": escaped(agreed.sign or ""),
-            "It worked when": escaped(agreed.known_by or ""),
+            "It worked when": escaped(agreed.known_by or "")
+            + (f", on {day(agreed.measure_due_on)}" if agreed.known_by and agreed.measure_due_on else ""),
         }
         st.markdown("\n".join(f"- **{name}:** {text}" for name, text in lines.items() if text))
         st.caption(f"[definition]({link('data', table=PLAN)})")
@@ -746,7 +747,7 @@ def _team(release: Release, chosen: Chosen) -> None:
     if rows.empty:
         empty(release, PLAN)
         return
-    st.caption("Who has something clear to work on first. Open one for the page of that seller.")
+    st.caption("Who has something to work on first. Open one for the page of that seller.")
     show_table(
         release,
         _with_address(worded(rows, "verdict", "why")),

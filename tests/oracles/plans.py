@@ -118,6 +118,14 @@ def ramp_gap(row: Row | None, as_of: date) -> dict[str, Any] | None:
     }
 
 
+def measure_due_on(source: str, check_on: date) -> date | None:
+    """The demo company's fiscal quarters are those of the calendar."""
+    if source == "diagnosis":
+        month = (check_on.month - 1) // 3 * 3 + 3
+        return date(check_on.year + month // 12, month % 12 + 1, 1) - timedelta(1)
+    return None if source == "none" else check_on
+
+
 NOTHING = dict.fromkeys(
     [
         "gap", "stage", "evidence_value", "evidence_norm", "n", "evidence_value_low", "evidence_value_high",
@@ -263,6 +271,7 @@ def coaching_plan(
             "linked_count": len(linked),
             "linked_reason": linked_reason,
             "next_check_on": check_on or monday,
+            "measure_due_on": measure_due_on(entry["source"], check_on or monday),
             "is_check_overdue": check_on is None,
         }
     return found

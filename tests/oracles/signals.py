@@ -1025,6 +1025,7 @@ def verdicts(
         t["p_win"].between(policy["effort_p_low"], policy["effort_p_high"])
         & ((amount >= t["large_amount"].astype(float)) | t["is_needed_for_quota"])
         & t["has_fixable"]
+        & (t["p_to_gain"] > 0)
         & (t["days_to_close"].astype(float) >= policy["effort_days_left"])
     )
     t["verdict"] = np.select(

@@ -330,6 +330,7 @@ final as (
                 ruled.p_win between {{ deal_policy('effort_p_low') }} and {{ deal_policy('effort_p_high') }}
                 and (cast(ruled.amount as double) >= ruled.large_amount or ruled.is_needed_for_quota)
                 and ruled.top_fixable_signal is not null
+                and ruled.p_to_gain > 0
                 and ruled.days_to_close >= {{ deal_policy('effort_days_left') }}
                 then 'extra_effort'
             when ruled.points >= {{ deal_policy('attention_points') }} then 'attention'

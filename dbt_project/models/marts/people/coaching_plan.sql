@@ -375,6 +375,19 @@ measured as (
     left join checked on words.seller_id = checked.rep_id
 ),
 
+-- A diagnosis looks at complete quarters: what is done in this one shows when it has ended.
+due as (
+    select
+        measured.*,
+        case measured.source
+            when 'diagnosis' then days.quarter_end
+            when 'none' then null
+            else measured.next_check_on
+        end as measure_due_on
+    from measured
+    left join {{ ref('calendar') }} as days on measured.next_check_on = days.day
+),
+
 final as (
     select
         words.seller_id,
@@ -445,8 +458,9 @@ final as (
         words.is_check_overdue,
         words.last_session_on,
         words.next_check_on,
+        words.measure_due_on,
         {{ as_of_date() }} as as_of_date
-    from measured as words
+    from due as words
     left join catalogue on words.source = 'signal' and words.gap = catalogue.signal
 )
 

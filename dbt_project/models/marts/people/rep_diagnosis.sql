@@ -324,7 +324,7 @@ stated as (
         case
             when reason is not null then 'not_enough_data'
             when log_own_sum + {{ people_policy('diagnosis_low_z') }} * sqrt(variance_sum) < ln({{ people_policy('diagnosis_low_ratio') }})
-                then 'low_performer'
+                then 'far_short'
             when max(case when is_top and is_clear then 1 else 0 end) over (partition by seller_id) = 1 then 'clear_gap'
             else 'no_clear_gap'
         end as verdict
@@ -343,9 +343,9 @@ final as (
         stated.segment,
         stated.verdict,
         stated.reason,
-        case when stated.is_top and stated.verdict in ('low_performer', 'clear_gap') then stated.what_is_wrong end as what_is_wrong,
-        case when stated.is_top and stated.verdict in ('low_performer', 'clear_gap') then stated.what_to_do end as what_to_do,
-        case when stated.is_top and stated.verdict in ('low_performer', 'clear_gap') then stated.coaching_question end as coaching_question,
+        case when stated.is_top and stated.verdict in ('far_short', 'clear_gap') then stated.what_is_wrong end as what_is_wrong,
+        case when stated.is_top and stated.verdict in ('far_short', 'clear_gap') then stated.what_to_do end as what_to_do,
+        case when stated.is_top and stated.verdict in ('far_short', 'clear_gap') then stated.coaching_question end as coaching_question,
         case when stated.reason is null then stated.weakest_stage end as weakest_stage,
         case when stated.reason is null and stated.factor = 'win_rate' then drilled.signal end as lost_signal,
         cast(stated.factor_order as bigint) as factor_order,
