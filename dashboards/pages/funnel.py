@@ -164,7 +164,7 @@ def conversion(release: Release, chosen: Chosen) -> pd.DataFrame:
 
 
 def velocity(release: Release, chosen: Chosen) -> pd.DataFrame:
-    """One row per quarter up to the chosen one: what the funnel yields a day, and the four numbers it is made of."""
+    """One row per quarter up to the chosen one: how fast deals become money, and the four numbers it is made of."""
     found = release.rows(
         "select quarters.quarter_name as quarter, velocity.velocity, velocity.n, velocity.win_rate, "
         "velocity.win_rate_low, velocity.win_rate_high, velocity.mean_amount, velocity.median_cycle_days, "
@@ -363,7 +363,7 @@ def _figures(release: Release, chosen: Chosen) -> None:
     with places[3]:
         figure(
             release,
-            "Velocity a day",
+            "Velocity",
             None if last is None else last["velocity"],
             "funnel.sales_velocity",
             "velocity",
@@ -568,7 +568,7 @@ def _stages(release: Release, chosen: Chosen) -> None:
 
 def _velocity(release: Release, chosen: Chosen) -> None:
     table = "funnel.sales_velocity"
-    st.subheader("How fast the funnel yields")
+    st.subheader("How fast deals become money")
     found = velocity(release, chosen)
     told = found[found["velocity"].notna()]
     if told.empty:
@@ -581,7 +581,7 @@ def _velocity(release: Release, chosen: Chosen) -> None:
     drawn = pd.DataFrame({"x": told["quarter"], "value": told["velocity"], "kind": "velocity"})
     chart_beside_table(
         release,
-        bridges.lines(drawn, "Quarter", f"{release.currency} a day", named=False),
+        bridges.lines(drawn, "Quarter", f"{release.currency} for a day of the cycle", named=False),
         found.drop(columns=["period_start"]).iloc[::-1],
         table,
         name="sales_velocity",
@@ -610,7 +610,7 @@ def velocity_change(told: pd.DataFrame, currency: str) -> str:
     name = max(weights, key=lambda part: weights[part] * math.copysign(1, change))
     moved = now[name] / then[name] - 1
     return (
-        f"{now['quarter']} yields {written(now['velocity'], 'money', currency)} a day, "
+        f"{now['quarter']} made {written(now['velocity'], 'money', currency)} for each day of its median cycle, "
         f"{abs(change) * 100:.0f} % {'more' if change > 0 else 'less'} than {then['quarter']} "
         f"({written(then['velocity'], 'money', currency)}). Most of it is {VELOCITY_PARTS[name]}: "
         f"{abs(moved) * 100:.0f} % {'up' if moved > 0 else 'down'} (n = {now['n']:,.0f} and {then['n']:,.0f} deals)."
