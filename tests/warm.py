@@ -8,6 +8,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from multiprocessing.context import ForkServerProcess
 from pathlib import Path
+from types import ModuleType
 
 # What a run imports of others; the project's own modules read settings and come later.
 LIBRARIES = [
@@ -42,5 +43,11 @@ def _command(arguments: Sequence[str], environment: Mapping[str, str], directory
 def start(arguments: Sequence[str], environment: Mapping[str, str], directory: Path, output: Path) -> ForkServerProcess:
     """The command `sightline` with these arguments and this environment, at work; all it says goes to `output`."""
     process = _SERVER.Process(target=_command, args=(arguments, dict(environment), directory, output))
-    process.start()
+    main = sys.modules["__main__"]
+    # The child would run the main module anew, which is pytest, or whatever page a test has drawn last.
+    sys.modules["__main__"] = ModuleType("__main__")
+    try:
+        process.start()
+    finally:
+        sys.modules["__main__"] = main
     return process

@@ -296,7 +296,12 @@ def _outlook_sentence(release: Release, chosen: Chosen) -> str:
     if not known(row["median"]):
         return (
             f"**{period.name}**, {whose(chosen)}: what is to be expected cannot be told, {escaped(row['reason'])}; "
-            f"{written(row['booked'], 'money', money)} is won."
+            f"{written(row['booked'], 'money', money)} is won, "
+            + (
+                f"of a target of {written(row['target'], 'money', money)}."
+                if known(row["target"])
+                else "no target is known."
+            )
         )
     text = (
         f"**{period.name}**, {whose(chosen)}: {written(row['median'], 'money', money)} is to be expected; four results "
