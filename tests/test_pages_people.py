@@ -444,7 +444,7 @@ def test_the_team_is_told_from_its_sellers(chromium: Any, demo_pages: str, full_
                 page.reload()
                 drawn(page)
             shown, said = figures(page), text(page)
-            assert f"{focus} of {sellers} active sellers have one clear thing to work on" in said
+            assert f"{focus} of {sellers} active sellers have one thing to work on" in said
             assert shown[f"Sellers at quota {QUARTER}"] == percent(share)
             assert shown["Average attainment"] == percent(average)
             assert f"n = {n}" in said
