@@ -28,10 +28,6 @@ DEMO_AS_OF = date(2026, 6, 30)
 DEMO_PAST = date(2025, 9, 15)
 
 
-if not hasattr(sys.modules["__main__"], "__file__"):
-    # Beside a second process of tests, Spark takes this one for a run of its own doctests and ends it.
-    sys.modules["__main__"].__file__ = __file__
-
 # Minutes each: started first, so that neither of two processes is left with one of them at the end.
 LONGEST = [
     "test_spark.py",

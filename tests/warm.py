@@ -10,6 +10,8 @@ from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 from types import ModuleType
 
+from orchestration.settings import PROJECT_ROOT
+
 # What a run imports of others; the project's own modules read settings and come later.
 LIBRARIES = [
     "dagster",
@@ -24,7 +26,12 @@ LIBRARIES = [
     "sklearn.linear_model",
 ]
 _SERVER = multiprocessing.get_context("forkserver")
-_SERVER.set_forkserver_preload(LIBRARIES)
+# This module first: it makes the server bear Spark.
+_SERVER.set_forkserver_preload(["tests.warm", *LIBRARIES])
+
+if not hasattr(sys.modules["__main__"], "__file__"):
+    # Spark, once imported, takes such a process for a run of its own doctests and ends it.
+    sys.modules["__main__"].__file__ = __file__
 
 
 def _command(arguments: Sequence[str], environment: Mapping[str, str], directory: Path, output: Path) -> None:
@@ -43,11 +50,18 @@ def _command(arguments: Sequence[str], environment: Mapping[str, str], directory
 def start(arguments: Sequence[str], environment: Mapping[str, str], directory: Path, output: Path) -> ForkServerProcess:
     """The command `sightline` with these arguments and this environment, at work; all it says goes to `output`."""
     process = _SERVER.Process(target=_command, args=(arguments, dict(environment), directory, output))
+    before = os.environ.get("PYTHONPATH")
     main = sys.modules["__main__"]
     # The child would run the main module anew, which is pytest, or whatever page a test has drawn last.
     sys.modules["__main__"] = ModuleType("__main__")
+    # Where the server, which the first process starts, finds this module.
+    os.environ["PYTHONPATH"] = os.pathsep.join([str(PROJECT_ROOT), *([before] if before else [])])
     try:
         process.start()
     finally:
         sys.modules["__main__"] = main
+        if before is None:
+            del os.environ["PYTHONPATH"]
+        else:
+            os.environ["PYTHONPATH"] = before
     return process
