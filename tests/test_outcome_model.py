@@ -11,6 +11,7 @@ import sys
 from dataclasses import replace
 from datetime import date
 from pathlib import Path
+from types import SimpleNamespace
 
 import duckdb
 import numpy as np
@@ -25,6 +26,7 @@ from orchestration.forecasting.pooled import pooled_chances
 from orchestration.forecasting.predicting import (
     Shelf,
     _forecaster,
+    _periods,
     _read_people,
     predict,
     tell_quarters,
@@ -338,6 +340,34 @@ def test_a_shock_shared_by_all_deals_widens_the_range(forecaster: Forecaster) ->
     assert (low[0], high[0]) == (pytest.approx(93.6, abs=0.3), pytest.approx(106.4, abs=0.3))
     _, low, high = range_of(cell, 0.2)
     assert (low[0], high[0]) == (pytest.approx(74.5, abs=0.7), pytest.approx(126.9, abs=0.7))
+
+
+def test_an_outlook_is_told_where_at_least_half_of_the_open_deals_are_known(
+    forecaster: Forecaster, read: tuple[Reviews, Deals]
+) -> None:
+    reviews, _ = read
+    as_of = int(np.datetime64(DEMO_AS_OF).astype(int))
+    rows = forecaster.rows_on(as_of)
+    count = len(rows)
+    assert count >= 10
+    quarter = SimpleNamespace(start=int(reviews.calendar.start_of("quarter", np.array([as_of]))[0]), method="stage_age")
+    for unknown, is_told in ((0, True), (count // 2, True), (count // 2 + 1, False), (count, False)):
+        chance = forecaster.chance.copy()
+        chance[rows[:unknown]] = np.nan
+        _, outlooks, _ = _periods(replace(forecaster, chance=chance), [quarter], as_of)  # type: ignore[list-item]
+        company = outlooks[outlooks["scope_type"] == "company"]
+        assert len(company) == 4
+        told = company[["from_open_deals", "median", "p10", "p90"]].notna()
+        assert told.to_numpy().all() if is_told else not told.to_numpy().any(), unknown
+        assert company[["booked", "from_new_deals"]].notna().to_numpy().all()
+        reason = f"{unknown} of {count} open deals have no chance or no amount that is known"
+        assert company["reason"].dropna().tolist() == ([] if is_told else [reason] * 4)
+        # Each seller by the seller's own deals.
+        owners = reviews.frame["owner_id"].iloc[rows].reset_index(drop=True)
+        lacking = owners[:unknown].value_counts().reindex(owners.unique(), fill_value=0)
+        dark = set(lacking.index[lacking * 2 > owners.value_counts().reindex(lacking.index)])
+        sellers = outlooks[outlooks["scope_type"] == "seller"]
+        assert set(sellers.loc[sellers["reason"].notna(), "scope_id"]) == dark
 
 
 def test_pooled_rates_are_drawn_towards_the_wider_group() -> None:
