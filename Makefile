@@ -5,7 +5,7 @@ BIN := .venv/bin
 export DO_NOT_TRACK = 1
 export DAGSTER_HOME ?= $(CURDIR)/var/dagster
 
-.PHONY: install run test ui web lint lock docs clean
+.PHONY: install run test test-all ui web lint lock docs clean
 
 run: .venv/.base
 	$(BIN)/sightline run
@@ -15,8 +15,15 @@ install: .venv/.base
 	$(if $(EXTRAS),$(BIN)/python -m pip install --quiet --disable-pip-version-check -c requirements.lock -e '.[$(EXTRAS)]')
 
 # Two processes, a file of tests at a time; the files that take longest come first (tests/conftest.py).
+PYTEST = $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder --durations 25
+
+# All but those that take half a minute and more each.
 test: .venv/.test
-	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder --durations 25
+	$(PYTEST) -m "not long"
+
+# Every test, as CI runs them.
+test-all: .venv/.test
+	$(PYTEST)
 
 # The pages of Dagster: assets, lineage, runs, checks. This machine only.
 ui: .venv/.base

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import os
 import re
@@ -76,6 +77,8 @@ def run(
     if holder:
         err.print(f"Another run is at work in {settings.home} (process {holder}); wait for it to end.")
         raise typer.Exit(3)
+    # The process ends with the run, and what it reads of the project stays: looking for garbage there is in vain.
+    gc.disable()
     with out.status("Starting") as status:
         result = run_job(settings, full_refresh, status.update)
     if result.release:
@@ -388,6 +391,9 @@ def main() -> None:
     except KeyboardInterrupt:
         err.print("Stopped; the last release stands.")
         os._exit(3)
+    finally:
+        # Nor is there any to be found at the end.
+        gc.freeze()
 
 
 if __name__ == "__main__":

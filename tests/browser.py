@@ -161,6 +161,16 @@ def part(page: Any, title: str) -> None:
     assert tab.get_attribute("aria-selected") == "true"
 
 
+def widths(page: Any) -> Iterator[int]:
+    """The page as it is on a phone, and then on a wall; what it was opened for is a phone."""
+    for width in (NARROW, WIDE):
+        page.set_viewport_size({"width": width, "height": 1000})
+        # Charts are drawn anew.
+        page.wait_for_timeout(300)
+        drawn(page)
+        yield width
+
+
 def every_part(page: Any) -> Iterator[str]:
     """Opens every tab of the page, one after the other, and what is folded in it; a page without tabs is one part."""
     titles = page.get_by_role("tab").all_inner_texts() or [""]

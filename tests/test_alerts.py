@@ -421,6 +421,7 @@ def test_a_refused_release_reaches_the_data_owner_with_what_why_and_what_to_do_a
     assert receiver.received[0][1]["to"] == {"role": "data_owner", "rep_id": None, "name": None, "email": OWNER}
 
 
+@pytest.mark.long
 def test_a_run_publishes_while_the_receiver_is_down_and_the_command_sends_what_waited(
     after_small_run: Run, tmp_path: Path
 ) -> None:

@@ -67,6 +67,7 @@ def warehouse(tmp_path_factory: pytest.TempPathFactory, demo_run: Run) -> Wareho
     return Warehouse(demo_run, tmp_path_factory.mktemp("as_of") / "home", TABLES)
 
 
+@pytest.mark.long
 def test_ten_random_past_days_are_told_as_they_were_told_then(
     warehouse: Warehouse, extracts: Path, tmp_path: Path
 ) -> None:

@@ -186,6 +186,7 @@ def warehouse(tmp_path_factory: pytest.TempPathFactory, demo_run: Run, demo_rele
     return Warehouse(demo_run, tmp_path_factory.mktemp("whole") / "home", published_tables(demo_release))
 
 
+@pytest.mark.long
 @settings(max_examples=5, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(back=st.sets(st.integers(min_value=1, max_value=1_700), min_size=1, max_size=5))
 def test_whatever_days_extracts_were_made_on_the_end_is_the_same(
@@ -213,6 +214,7 @@ def day_by_day(tmp_path_factory: pytest.TempPathFactory) -> Run:
     return published(to.home, folder / "extracts" / DEMO_AS_OF.isoformat())
 
 
+@pytest.mark.long
 def test_sixty_days_one_by_one_publish_what_one_full_load_publishes(day_by_day: Run, demo_run: Run) -> None:
     (batches,) = duckdb.execute(
         "select count(distinct _batch_id) from read_parquet(?, union_by_name = true)",

@@ -37,6 +37,7 @@ def warehouse(demo_run: Run, tmp_path_factory: pytest.TempPathFactory) -> Wareho
     return Warehouse(demo_run, tmp_path_factory.mktemp("forecasts") / "home", TABLES)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("seed", SEEDS)
 def test_planted_optimists_sandbaggers_and_steady_forecasters_are_named_as_such(
     warehouse: Warehouse, tmp_path: Path, seed: int
@@ -79,6 +80,7 @@ def test_planted_optimists_sandbaggers_and_steady_forecasters_are_named_as_such(
     assert few == [("not enough calls",)]
 
 
+@pytest.mark.long
 def test_a_forecast_told_later_is_the_one_that_was_told_then(
     warehouse: Warehouse, demo_extract: Path, tmp_path: Path
 ) -> None:

@@ -96,6 +96,7 @@ def warehouse(tmp_path_factory: pytest.TempPathFactory, demo_run: Run) -> Wareho
     return Warehouse(demo_run, tmp_path_factory.mktemp("random") / "home", tables)
 
 
+@pytest.mark.long
 @settings(max_examples=25, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
 @given(extracts=histories())
 def test_random_histories_tie_and_are_what_the_oracle_says(

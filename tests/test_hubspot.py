@@ -324,6 +324,7 @@ def change(server: HubSpotServer) -> None:
     del server.tables["deal_stages"][0]
 
 
+@pytest.mark.long
 def test_a_sync_interrupted_at_any_request_goes_on_without_loss_or_double(
     server: HubSpotServer, settings: Settings, tmp_path: Path
 ) -> None:

@@ -20,6 +20,9 @@ from orchestration.settings import PROJECT_ROOT, SEEDS, Settings
 from tests.conftest import DEMO_AS_OF, Run, released_once, run_here, sightline
 from tests.shapes.hubspot import ENTITIES, LEFT_OUT, write_hubspot, write_restricted
 
+# Two whole runs.
+pytestmark = pytest.mark.long
+
 PAGE = PROJECT_ROOT / "docs" / "hubspot.md"
 # All that the rest of the warehouse reads of staging, but for deals told anew, which look at the same versions.
 READ = [

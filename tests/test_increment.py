@@ -68,16 +68,21 @@ def day_by_day(tmp_path_factory: pytest.TempPathFactory, extracts: list[Path]) -
     return run
 
 
-def test_days_one_by_one_give_the_bytes_of_one_build(
-    day_by_day: Run, extracts: list[Path], tmp_path_factory: pytest.TempPathFactory
-) -> None:
-    whole = from_the_beginning(day_by_day.home, tmp_path_factory.mktemp("whole") / "home", extracts[-1])
+@pytest.fixture(scope="module")
+def whole(day_by_day: Run, extracts: list[Path], tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """The same days in one build."""
+    return from_the_beginning(day_by_day.home, tmp_path_factory.mktemp("whole") / "home", extracts[-1])
+
+
+@pytest.mark.long
+def test_days_one_by_one_give_the_bytes_of_one_build(day_by_day: Run, whole: Run) -> None:
     assert len(table_hashes(whole)) > 20
     assert table_hashes(day_by_day) == table_hashes(whole)
 
 
+@pytest.mark.long
 def test_a_day_in_the_past_and_back_gives_the_bytes_of_one_build(
-    day_by_day: Run, extracts: list[Path], tmp_path: Path
+    day_by_day: Run, whole: Run, extracts: list[Path]
 ) -> None:
     past = published(day_by_day.home, extracts[-1], as_of=date(2026, 3, 31))
     told, deals = told_anew(past.home)
@@ -86,7 +91,6 @@ def test_a_day_in_the_past_and_back_gives_the_bytes_of_one_build(
     today = published(past.home, extracts[-1], as_of=DEMO_AS_OF)
     told, deals = told_anew(today.home)
     assert 0 < told < deals
-    whole = from_the_beginning(today.home, tmp_path / "home", extracts[-1])
     assert table_hashes(today) == table_hashes(whole)
 
 
@@ -165,6 +169,7 @@ def corrections(extract: Path, raw: Path) -> dict[str, list[tuple[object, ...]]]
     return told
 
 
+@pytest.mark.long
 def test_facts_that_reach_far_back_give_the_bytes_of_one_build(day_by_day: Run, tmp_path: Path) -> None:
     extract = tmp_path / "extract"
     told = corrections(extract, day_by_day.home / "raw")
@@ -187,6 +192,7 @@ def test_facts_that_reach_far_back_give_the_bytes_of_one_build(day_by_day: Run, 
     assert table_hashes(grown) == table_hashes(whole)
 
 
+@pytest.mark.long
 def test_a_currency_that_ends_takes_back_the_days_its_last_rate_was_carried_over(tmp_path: Path) -> None:
     """A deal won after the last fixing has an amount while nobody knows that it was the last, and none afterwards."""
     deals = (
@@ -216,9 +222,9 @@ def test_a_currency_that_ends_takes_back_the_days_its_last_rate_was_carried_over
     assert run.query(amounts) == [("o1", None), ("o2", 110.0)]
 
 
-def test_what_the_last_build_was_not_made_of_is_told_from_the_beginning(day_by_day: Run, tmp_path: Path) -> None:
+def test_what_the_last_build_was_not_made_of_is_told_from_the_beginning(small_run: Run, tmp_path: Path) -> None:
     home = tmp_path / "home"
-    shutil.copytree(day_by_day.home / "raw", home / "raw")
+    shutil.copytree(small_run.home / "raw", home / "raw")
     (home / "warehouse").mkdir()
     (home / "dbt").mkdir()
     settings = settings_of(home)

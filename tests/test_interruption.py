@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 
 import duckdb
+import pytest
 
 from tests import warm
 from tests.conftest import Run, published
@@ -46,6 +47,7 @@ class Reader(threading.Thread):
             self.looks += 1
 
 
+@pytest.mark.long
 def test_killed_at_ten_random_moments_the_next_run_succeeds_and_no_reader_sees_half(
     after_small_run: Run, tmp_path: Path
 ) -> None:

@@ -239,6 +239,7 @@ def test_one_load_says_nothing_of_how_deals_changed(warehouse: Warehouse, tmp_pa
     assert told["coverage"] == [("no field history: told by loads since 2026-05-06", "2026-05-06", False)]
 
 
+@pytest.mark.long
 def test_loads_one_by_one_give_the_bytes_of_one_build(tmp_path: Path) -> None:
     """The second load is the first that tells how deals changed: of all of them, then."""
     loads = daily_loads(tmp_path)[:3]

@@ -2,10 +2,23 @@
 
 from __future__ import annotations
 
+from datetime import date
+from pathlib import Path
+
 import pytest
 
-from tests.conftest import Run, published
+from tests.conftest import Run
 from tests.extracts import write_extract
+from tests.warehouse import Warehouse
+
+TABLES = [
+    "core.opportunities",
+    "funnel.pipeline_coverage",
+    "funnel.pipeline_snapshots",
+    "funnel.win_rates",
+    "key_accounts.concentration",
+    "pricing.price_realization",
+]
 
 USERS = """\
 user_id,name,role,manager_id,region,segment,hired_on
@@ -67,9 +80,7 @@ period_start,period_end,metric,scope_type,scope_id,amount,currency
 """
 
 
-@pytest.fixture(scope="module")
-def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
-    folder = tmp_path_factory.mktemp("by_hand")
+def told_for(as_of: date, folder: Path, small_run: Run) -> Warehouse:
     extract = write_extract(
         folder / "extract",
         extracted_at="2026-03-15T06:00:00Z",
@@ -83,20 +94,28 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
         finance_fx_rates=RATES,
         finance_targets=TARGETS,
     )
-    return published(folder / "home", extract)
+    warehouse = Warehouse(small_run, folder / "home", TABLES)
+    warehouse.load([extract])
+    warehouse.build(as_of)
+    return warehouse
 
 
-def test_amounts_are_at_plan_rate_and_a_missing_rate_is_no_amount(run: Run) -> None:
+@pytest.fixture(scope="module")
+def told(small_run: Run, tmp_path_factory: pytest.TempPathFactory) -> Warehouse:
+    return told_for(date(2026, 3, 15), tmp_path_factory.mktemp("by_hand"), small_run)
+
+
+def test_amounts_are_at_plan_rate_and_a_missing_rate_is_no_amount(told: Warehouse) -> None:
     amounts = dict(
-        run.query("select opportunity_id, amount::double from core.opportunities where amount_source is not null")
+        told.query("select opportunity_id, amount::double from core.opportunities where amount_source is not null")
     )
     assert amounts["w2"] == 220
     assert amounts["w3"] == 500
     assert amounts["p4"] is None
 
 
-def test_ages_cycles_and_pushes(run: Run) -> None:
-    rows = run.query(
+def test_ages_cycles_and_pushes(told: Warehouse) -> None:
+    rows = told.query(
         "select opportunity_id, age_days, cycle_days, stage_age_days, push_count, push_days, amount_change::double "
         "from core.opportunities where opportunity_id in ('w1', 'p1', 'p2', 'p4') order by 1"
     )
@@ -110,8 +129,8 @@ def test_ages_cycles_and_pushes(run: Run) -> None:
     ]
 
 
-def test_list_amount_and_discount(run: Run) -> None:
-    rows = run.query(
+def test_list_amount_and_discount(told: Warehouse) -> None:
+    rows = told.query(
         "select opportunity_id, list_amount::double, round(discount_share, 10) from core.opportunities "
         "where opportunity_id in ('w1', 'p1', 'w2') order by 1"
     )
@@ -119,8 +138,8 @@ def test_list_amount_and_discount(run: Run) -> None:
     assert rows == [("p1", 500.0, 0.0), ("w1", 1200.0, round(1 - 1000 / 1200, 10)), ("w2", None, None)]
 
 
-def test_win_rates_of_the_company(run: Run) -> None:
-    ((won, lost, none, open_count, n, rate, narrow, low, high, amount_rate, mean, median, mean_cycle),) = run.query(
+def test_win_rates_of_the_company(told: Warehouse) -> None:
+    ((won, lost, none, open_count, n, rate, narrow, low, high, amount_rate, mean, median, mean_cycle),) = told.query(
         "select won_count, lost_count, no_decision_count, open_count, n, win_rate, win_rate_narrow, win_rate_low, "
         "win_rate_high, win_rate_amount, mean_won_amount, median_won_amount, mean_cycle_days "
         "from funnel.win_rates where basis = 'closed' and dimension = 'company'"
@@ -135,13 +154,13 @@ def test_win_rates_of_the_company(run: Run) -> None:
     assert (median, mean_cycle) == (500, 42)
 
 
-def test_win_rates_of_sellers_without_a_deal_and_by_period(run: Run) -> None:
-    rows = run.query(
+def test_win_rates_of_sellers_without_a_deal_and_by_period(told: Warehouse) -> None:
+    rows = told.query(
         "select member, n, win_rate, reason from funnel.win_rates "
         "where basis = 'closed' and dimension = 'owner' order by 1"
     )
     assert rows == [("s1", 3, 2 / 3, None), ("s2", 2, 0.5, None), ("s3", 0, None, "no deal")]
-    rows = run.query(
+    rows = told.query(
         "select dimension, member, won_count, n from funnel.win_rates "
         "where dimension in ('close_month', 'created_quarter') order by 1, 2"
     )
@@ -153,8 +172,8 @@ def test_win_rates_of_sellers_without_a_deal_and_by_period(run: Run) -> None:
     ]
 
 
-def test_snapshots_keep_unchanged_deals_and_leave_out_what_was_not_there(run: Run) -> None:
-    rows = run.query(
+def test_snapshots_keep_unchanged_deals_and_leave_out_what_was_not_there(told: Warehouse) -> None:
+    rows = told.query(
         "select cast(snapshot_date as varchar), string_agg(opportunity_id, ' ' order by opportunity_id) "
         "from funnel.pipeline_snapshots where is_month_end or snapshot_date = as_of_date group by 1 order by 1"
     )
@@ -165,11 +184,11 @@ def test_snapshots_keep_unchanged_deals_and_leave_out_what_was_not_there(run: Ru
         ("2026-03-15", "p1 p2 p3"),
     ]
     # The running quarter has every day.
-    assert run.query("select count(distinct snapshot_date) from funnel.pipeline_snapshots") == [(74,)]
+    assert told.query("select count(distinct snapshot_date) from funnel.pipeline_snapshots") == [(74,)]
 
 
-def test_coverage_of_the_running_quarter(run: Run) -> None:
-    rows = run.query(
+def test_coverage_of_the_running_quarter(told: Warehouse) -> None:
+    rows = told.query(
         "select scope_type, scope_id, target::double, target_source, booked::double, open_pipeline::double, "
         "overdue_pipeline::double, pipeline_created::double, reason from funnel.pipeline_coverage "
         "where period_type = 'quarter' and period_start = '2026-01-01' order by 1, 2"
@@ -188,23 +207,23 @@ def test_coverage_of_the_running_quarter(run: Run) -> None:
         ("seller", "s2", 620, "quotas", 500, 0, 50, 1750, None),
         ("seller", "s3", None, None, 0, 0, 0, 0, "no target"),
     ]
-    ((coverage,),) = run.query(
+    ((coverage,),) = told.query(
         "select coverage_to_go from funnel.pipeline_coverage "
         "where scope_type = 'company' and period_type = 'quarter' and period_start = '2026-01-01'"
     )
     assert coverage == pytest.approx(700 / (4620 - 1720), rel=1e-12)
 
 
-def test_a_target_that_is_met_needs_no_coverage(run: Run) -> None:
-    rows = run.query(
+def test_a_target_that_is_met_needs_no_coverage(told: Warehouse) -> None:
+    rows = told.query(
         "select target::double, booked::double, coverage_to_go, reason from funnel.pipeline_coverage "
         "where scope_id = 's2' and period_type = 'month' and period_start = '2026-03-01'"
     )
     assert rows == [(300, 500, None, "target met")]
 
 
-def test_price_realisation(run: Run) -> None:
-    rows = run.query(
+def test_price_realisation(told: Warehouse) -> None:
+    rows = told.query(
         "select basis, member, line_count, list_amount::double, net_amount::double, price_realization "
         "from pricing.price_realization "
         "where dimension = 'product' and period_type = 'all' order by 1, 2"
@@ -219,8 +238,8 @@ def test_price_realisation(run: Run) -> None:
     ]
 
 
-def test_concentration_rolls_up_groups(run: Run) -> None:
-    rows = run.query(
+def test_concentration_rolls_up_groups(told: Warehouse) -> None:
+    rows = told.query(
         "select dimension, member_count, round(top_1_share, 6), round(hhi, 2), top_member "
         "from key_accounts.concentration "
         "where period_type = 'all' order by 1"
@@ -234,8 +253,8 @@ def test_concentration_rolls_up_groups(run: Run) -> None:
     ]
 
 
-def test_told_for_a_past_day_a_deal_that_closed_later_is_open(run: Run) -> None:
-    past = published(run.home, run.home.parent / "extract", as_of="2026-02-10")
+def test_told_for_a_past_day_a_deal_that_closed_later_is_open(small_run: Run, tmp_path: Path) -> None:
+    past = told_for(date(2026, 2, 10), tmp_path, small_run)
     rows = past.query(
         "select opportunity_id, stage, is_open, is_won, closed_on is null, cycle_days, push_count "
         "from core.opportunities where not is_deleted order by 1"

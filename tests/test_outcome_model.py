@@ -148,6 +148,7 @@ def test_what_happened_after_the_quarter_began_changes_nothing_about_its_model(
     assert told["trees"] and json.dumps(told) == json.dumps(again)
 
 
+@pytest.mark.long
 def test_a_past_day_told_again_is_told_the_same_with_and_without_what_was_kept(
     warehouse: Warehouse, read: tuple[Reviews, Deals]
 ) -> None:

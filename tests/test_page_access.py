@@ -501,6 +501,7 @@ def strings_in(payload: bytes) -> bytes:
         return b"\n".join(book.read(name) for name in book.namelist())
 
 
+@pytest.mark.long
 def test_after_a_login_a_seller_is_sent_nothing_of_anybody_else(
     demo_run: Run,
     chromium: Any,

@@ -6,10 +6,11 @@ import io
 from typing import Any
 
 import pandas as pd
+import pytest
 
 from dashboards.app import PAGES
 from orchestration.settings import PROJECT_ROOT
-from tests.browser import NARROW, WIDE, choose, downloaded, drawn, every_part, figures, opened, overflow, part, text
+from tests.browser import NARROW, choose, downloaded, drawn, every_part, figures, opened, overflow, part, text, widths
 from tests.conftest import DEMO_AS_OF, Run
 
 
@@ -71,11 +72,12 @@ def test_what_is_not_delivered_is_said(chromium: Any, maven_pages: str, maven_ru
         assert all(entity in said for entity in missing)
 
 
+@pytest.mark.long
 def test_it_is_readable_on_a_phone_and_on_a_wall(chromium: Any, demo_pages: str) -> None:
-    for width in (NARROW, WIDE):
-        with opened(chromium, f"{demo_pages}/data", width=width) as page:
-            assert [overflow(page) for _ in every_part(page)] == [0, 0, 0, 0]
+    with opened(chromium, f"{demo_pages}/data", width=NARROW) as page:
+        for _ in widths(page):
             assert page.locator("[data-testid=stMetric]").first.bounding_box()["width"] > 150
+        assert [overflow(page) for _ in every_part(page) for _ in widths(page)] == [0] * 8
 
 
 def test_each_page_is_in_the_docs_with_its_picture() -> None:

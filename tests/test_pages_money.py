@@ -18,7 +18,7 @@ from dashboards.pages import funnel as funnel_page
 from dashboards.pages import pricing, reconciliation
 from dashboards.release import Release
 from tests import browser
-from tests.browser import NARROW, WIDE, drawn, every_part, figures, opened, overflow, part, text
+from tests.browser import NARROW, drawn, every_part, figures, opened, overflow, part, text, widths
 from tests.conftest import Run
 
 PAGES = ("funnel", "forecast", "reconciliation", "pricing")
@@ -431,12 +431,14 @@ def test_a_quarter_that_has_not_begun_has_no_past(chromium: Any, demo_pages: str
         assert "2026-Q4 is too far away" in text(page)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", PAGES)
 def test_it_is_readable_on_a_phone_and_on_a_wall(chromium: Any, demo_pages: str, name: str) -> None:
-    for width in (NARROW, WIDE):
-        with opened(chromium, f"{demo_pages}/{name}", width=width) as page:
+    with opened(chromium, f"{demo_pages}/{name}", width=NARROW) as page:
+        for _ in widths(page):
             assert page.locator("[data-testid=stMetric]").first.bounding_box()["width"] > 150
-            for title in every_part(page):
+        for title in every_part(page):
+            for width in widths(page):
                 assert overflow(page) == 0, title
                 charts = page.locator("[data-testid=stVegaLiteChart]")
                 assert charts.count() >= 1, title

@@ -23,7 +23,7 @@ from dashboards.pages import key_accounts, people, retention, scorecard
 from dashboards.parts import short, written
 from dashboards.release import Release
 from orchestration.settings import PROJECT_ROOT
-from tests.browser import NARROW, WIDE, choose, downloaded, drawn, every_part, figures, opened, overflow, part, text
+from tests.browser import NARROW, choose, downloaded, drawn, every_part, figures, opened, overflow, part, text, widths
 from tests.conftest import Run
 from tests.page_sources import tables_named
 
@@ -609,20 +609,21 @@ def test_what_is_missing_is_said_with_what_to_connect(chromium: Any, maven_pages
             assert re.search(rf"{behaviour} [^\n]+not enough data( \(n [\d,]+\))?: {reason}", said)
 
 
+@pytest.mark.long
 def test_the_pages_are_readable_on_a_phone_and_on_a_wall(chromium: Any, demo_pages: str, full_run: Run) -> None:
     seller = seller_with_a_gap(full_run)[0]
     account = one(full_run, "select min(account_id) from key_accounts.key_account_health where standing = 'on_list'")[0]
     for place in ("retention", f"key_accounts?account={account}", f"people?seller={seller}", "scorecard"):
-        for width in (NARROW, WIDE):
-            with opened(chromium, f"{demo_pages}/{place}", width=width) as page:
-                measured, pictures = 0, 0
-                for title in every_part(page):
+        with opened(chromium, f"{demo_pages}/{place}", width=NARROW) as page:
+            measured, pictures = 0, 0
+            for title in every_part(page):
+                for width in widths(page):
                     assert overflow(page) == 0, (place, title, width)
                     boxes = [metric.bounding_box() for metric in page.locator("[data-testid=stMetric]").all()]
                     assert all(box["width"] > 150 and box["x"] + box["width"] <= width for box in boxes), title
-                    measured += len(boxes)
-                    pictures += page.locator("[data-testid=stVegaLiteChart]").count()
-                assert measured and pictures >= (1 if place == "scorecard" else 2)
+                measured += len(boxes)
+                pictures += page.locator("[data-testid=stVegaLiteChart]").count()
+            assert measured and pictures >= (1 if place == "scorecard" else 2)
 
 
 def drawn_page(name: str, release: object, chosen: object) -> None:
@@ -697,6 +698,7 @@ def test_a_reader_sees_the_own_page_first_and_nobody_elses(full_run: Run, demo: 
         lead.close()
 
 
+@pytest.mark.long
 def test_every_part_is_drawn_for_every_team_segment_and_quarter(demo: Release, unsold: Release) -> None:
     known = periods(demo)
     team = next(iter(people.sellers(demo, Chosen(period=known[0]))))
@@ -715,6 +717,7 @@ def test_every_part_is_drawn_for_every_team_segment_and_quarter(demo: Release, u
         assert "No source delivers" in said or title == "Best practices"
 
 
+@pytest.mark.long
 def test_every_chart_is_one_that_vega_lite_knows(demo: Release, full_run: Run) -> None:
     # A server holds no chart against the schema; here each is, on every part of every page.
     assert schemapi.DEBUG_MODE

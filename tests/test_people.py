@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from datetime import date
+from pathlib import Path
+
 import pytest
 
-from tests.conftest import Run, published
+from tests.conftest import Run
 from tests.extracts import write_extract
+from tests.warehouse import Warehouse
 
 USERS = """\
 user_id,name,role,manager_id,region,segment,hired_on,terminated_on
@@ -55,9 +59,7 @@ m,2026-01-01,2026-03-31,2026-01-01,400,USD
 QUARTER = "period_type = 'quarter' and period_start = '2026-01-01'"
 
 
-@pytest.fixture(scope="module")
-def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
-    folder = tmp_path_factory.mktemp("people")
+def told_for(as_of: date, folder: Path, small_run: Run) -> Warehouse:
     extract = write_extract(
         folder / "extract",
         extracted_at="2026-04-30T20:00:00Z",
@@ -67,11 +69,19 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
         crm_opportunity_team=TEAM,
         crm_quotas=QUOTAS,
     )
-    return published(folder / "home", extract)
+    warehouse = Warehouse(small_run, folder / "home", ["people.quota_attainment"])
+    warehouse.load([extract])
+    warehouse.build(as_of)
+    return warehouse
 
 
-def test_attainment_of_each_seller_of_a_quarter(run: Run) -> None:
-    rows = run.query(
+@pytest.fixture(scope="module")
+def told(small_run: Run, tmp_path_factory: pytest.TempPathFactory) -> Warehouse:
+    return told_for(date(2026, 4, 30), tmp_path_factory.mktemp("people"), small_run)
+
+
+def test_attainment_of_each_seller_of_a_quarter(told: Warehouse) -> None:
+    rows = told.query(
         "select scope_id, region, reason, credited_amount::double, overlay_amount::double, quota_amount::double, "
         f"quota_days, attainment, is_judged from people.quota_attainment where scope_type = 'seller' and {QUARTER} "
         "order by 1"
@@ -93,8 +103,8 @@ def test_attainment_of_each_seller_of_a_quarter(run: Run) -> None:
     ]
 
 
-def test_roll_ups_say_the_average_and_the_share_at_quota(run: Run) -> None:
-    rows = run.query(
+def test_roll_ups_say_the_average_and_the_share_at_quota(told: Warehouse) -> None:
+    rows = told.query(
         "select scope_type, scope_id, reason, roll_up_reason, credited_amount::double, overlay_amount::double, "
         "quota_amount::double, round(attainment, 6), n, average_attainment, at_quota_count, at_quota_share "
         f"from people.quota_attainment where scope_type != 'seller' and {QUARTER} order by 1, 2"
@@ -107,7 +117,7 @@ def test_roll_ups_say_the_average_and_the_share_at_quota(run: Run) -> None:
         ("region", "South", None, "not enough sellers", 100, 0, 100, 1, 1, None, 1, None),
         ("segment", "SMB", None, None, 450, 25, 410, round(450 / 410, 6), 4, 1.125, 2, 0.5),
     ]
-    ((low, high, share_low, share_high),) = run.query(
+    ((low, high, share_low, share_high),) = told.query(
         "select average_attainment_low, average_attainment_high, at_quota_share_low, at_quota_share_high "
         f"from people.quota_attainment where scope_type = 'company' and {QUARTER}"
     )
@@ -118,8 +128,8 @@ def test_roll_ups_say_the_average_and_the_share_at_quota(run: Run) -> None:
     assert (round(float(str(share_low)), 4), round(float(str(share_high)), 4)) == (0.1824, 0.8176)
 
 
-def test_a_running_period_is_told_to_date_and_judges_nobody(run: Run) -> None:
-    rows = run.query(
+def test_a_running_period_is_told_to_date_and_judges_nobody(told: Warehouse) -> None:
+    rows = told.query(
         "select scope_type, scope_id, reason, roll_up_reason, credited_amount::double, quota_amount::double, "
         "attainment, amount_to_go::double, n, at_quota_share from people.quota_attainment "
         "where period_type = 'quarter' and period_start = '2026-04-01' and scope_id in ('a', 'd', 'company') "
@@ -131,14 +141,14 @@ def test_a_running_period_is_told_to_date_and_judges_nobody(run: Run) -> None:
         ("seller", "d", "no quota", None, 0, None, None, None, None, None),
     ]
     # The year has quotas for no more than half of it, and a quarter's quota is never cut into months.
-    assert run.query(
+    assert told.query(
         "select period_type, reason from people.quota_attainment "
         "where scope_id = 'a' and period_start = '2026-01-01' and period_type != 'quarter' order by 1"
     ) == [("month", "no quota"), ("year", "quota covers part of the period")]
 
 
-def test_told_for_a_past_day_neither_a_later_quota_nor_a_later_deal_counts(run: Run) -> None:
-    past = published(run.home, run.home.parent / "extract", as_of="2026-02-10")
+def test_told_for_a_past_day_neither_a_later_quota_nor_a_later_deal_counts(small_run: Run, tmp_path: Path) -> None:
+    past = told_for(date(2026, 2, 10), tmp_path, small_run)
     rows = past.query(
         "select scope_id, region, reason, credited_amount::double, quota_amount::double, attainment, is_judged "
         f"from people.quota_attainment where scope_type = 'seller' and {QUARTER} and scope_id in ('a', 'b', 'c', 'e') "

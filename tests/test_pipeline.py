@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import duckdb
+import pytest
 
 from tests.conftest import MAVEN, Run, published, sightline
-from tests.extracts import OPPORTUNITIES, with_row, write_extract
+from tests.extracts import OPPORTUNITIES, write_extract
 
 LATE = "o5,a1,s1,Late one,new_business,Closed Won,700,2026-01-10T09:00:00Z,2026-02-20,2026-02-20T09:00:00Z"
 READER = """
@@ -60,6 +64,7 @@ def test_the_summary_says_where_the_release_is_what_the_gates_said_and_what_next
         assert words in maven_run.output
 
 
+@pytest.mark.long
 def test_three_extracts_one_after_the_other_behave_as_the_contract_says(after_small_run: Run, tmp_path: Path) -> None:
     directory = tmp_path / "extract"
     first, home = after_small_run, after_small_run.home
@@ -108,23 +113,58 @@ def test_three_extracts_one_after_the_other_behave_as_the_contract_says(after_sm
     assert fingerprints(published(home, directory, as_of="2026-03-03")) == told_second
 
 
-def test_a_bad_row_is_told_and_the_rest_is_published(home: Path, tmp_path: Path) -> None:
-    text = "".join(
-        line + "\n" for line in [*with_row(LATE.replace("700", '"1,234.50"')).splitlines(), LATE.replace("o5", "o6")]
+@pytest.fixture(scope="module")
+def beside_a_reader(small_run: Run, tmp_path_factory: pytest.TempPathFactory) -> tuple[Run, str]:
+    """A second run, with rows of all kinds of wrong, while somebody reads the first release; what the reader saw."""
+    folder = tmp_path_factory.mktemp("reader")
+    home = folder / "home"
+    shutil.copytree(small_run.home, home, symlinks=True)
+    lines = [f"{OPPORTUNITIES.splitlines()[0]},probability", *(f"{row},0.6" for row in OPPORTUNITIES.splitlines()[1:])]
+    lines += [LATE.replace("700", '"1,234.50"') + ",0.6"]
+    more = "o{},a1,s1,More,new_business,Proposal,1,2026-01-01T09:00:00Z,2026-05-01,,{}"
+    lines += [*(more.format(number, 0.6) for number in range(6, 12)), more.format(12, 60)]
+    reader = subprocess.Popen(
+        [sys.executable, "-c", READER, str(Run(home, 0, "").database)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
     )
-    run = published(home, write_extract(tmp_path / "x", crm_opportunities=text))
-    assert (
-        "Quarantined: crm/opportunities.csv, line 6, column amount: '1,234.50' is not a number"
-        in sightline(home, "status").output
-    )
-    assert set(deals(run)) == {"o1", "o2", "o3", "o4", "o6"}
+    assert reader.stdout is not None
+    try:
+        assert reader.stdout.readline() == "open\n"
+        extract = write_extract(
+            folder / "x", extracted_at="2026-03-03T06:00:00Z", crm_opportunities="\n".join(lines) + "\n"
+        )
+        run = published(home, extract)
+        seen, _ = reader.communicate("go\n", timeout=30)
+    finally:
+        reader.kill()
+    return run, seen
+
+
+def test_a_bad_row_is_told_and_the_rest_is_published(beside_a_reader: tuple[Run, str]) -> None:
+    run, _ = beside_a_reader
+    status = sightline(run.home, "status").output
+    for words in (
+        "Quarantined: crm/opportunities.csv, line 6, column amount: '1,234.50' is not a number",
+        "line 13, column probability: '60' is not a share between 0 and 1; write 45 percent as 0.45",
+    ):
+        assert words in status
+    assert set(deals(run)) == {f"o{number}" for number in range(1, 12)} - {"o5"}
     manifest = json.loads((run.home / "published" / "current" / "manifest.json").read_text())
-    (batch,) = manifest["batches"]
+    batch = manifest["batches"][-1]
     assert batch["landed"] == batch["accepted"] + batch["quarantined"] + batch["superseded"]
-    files = str(home / "quarantine" / "**" / "*.parquet")
-    assert duckdb.execute("select entity, batch_id, line from read_parquet(?)", [files]).fetchall() == [
-        ("opportunities", batch["batch_id"], 6)
+    files = str(run.home / "quarantine" / "**" / "*.parquet")
+    assert duckdb.execute("select entity, batch_id, line from read_parquet(?) order by line", [files]).fetchall() == [
+        ("opportunities", batch["batch_id"], 6),
+        ("opportunities", batch["batch_id"], 13),
     ]
+
+
+def test_a_reader_does_not_stop_a_run_and_a_run_does_not_disturb_it(beside_a_reader: tuple[Run, str]) -> None:
+    run, seen = beside_a_reader
+    assert len(deals(run)) == 10
+    assert seen == "same\n"
 
 
 def test_a_refused_batch_leaves_the_last_release_and_a_rollback_returns_to_any(
@@ -155,6 +195,7 @@ def test_a_refused_batch_leaves_the_last_release_and_a_rollback_returns_to_any(
     assert f"There is no release yesterday; there is {release}, {second}." in wrong.output
 
 
+@pytest.mark.long
 def test_a_refused_mart_leaves_the_last_release(home: Path, tmp_path: Path) -> None:
     many = OPPORTUNITIES + "".join(LATE.replace("o5", f"x{number}") + "\n" for number in range(60))
     published(home, write_extract(tmp_path / "x", crm_opportunities=many))
@@ -170,28 +211,6 @@ def test_a_refused_mart_leaves_the_last_release(home: Path, tmp_path: Path) -> N
     assert refused.exit_code == 1
     assert "Refused: the win rate is 0.0% where release" in refused.output
     assert os.readlink(home / "published" / "current") == release
-
-
-def test_a_reader_does_not_stop_a_run_and_a_run_does_not_disturb_it(after_small_run: Run, tmp_path: Path) -> None:
-    import subprocess
-    import sys
-
-    first, home = after_small_run, after_small_run.home
-    reader = subprocess.Popen(
-        [sys.executable, "-c", READER, str(first.database)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    )
-    assert reader.stdout is not None
-    try:
-        assert reader.stdout.readline() == "open\n"
-        second = published(
-            home,
-            write_extract(tmp_path / "x", extracted_at="2026-03-03T06:00:00Z", crm_opportunities=with_row(LATE)),
-        )
-        assert len(deals(second)) == 5
-        out, _ = reader.communicate("go\n", timeout=30)
-        assert out == "same\n"
-    finally:
-        reader.kill()
 
 
 def test_wrong_use_is_one_sentence_and_exit_code_2(home: Path, tmp_path: Path) -> None:

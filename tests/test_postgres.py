@@ -683,6 +683,7 @@ def test_without_the_extra_a_sentence_says_how_to_get_it(place: Place, monkeypat
         serve_release(place.settings)
 
 
+@pytest.mark.long
 def test_a_copy_that_fails_leaves_the_release_published_and_the_next_run_tries_again(
     place: Place, after_small_run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -218,6 +218,7 @@ def write_history(folder: Path, extracts: Sequence[Mapping[str, Mapping[str, str
     ]
 
 
+@pytest.mark.long
 @settings(
     max_examples=4,
     phases=[Phase.explicit, Phase.generate],

@@ -446,6 +446,7 @@ RANDOM = settings(
 )
 
 
+@pytest.mark.long
 @settings(RANDOM, max_examples=10)
 @given(history=histories(with_subscriptions=True))
 def test_random_subscriptions_are_told_as_the_oracle_tells_them(

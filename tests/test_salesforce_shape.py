@@ -20,6 +20,9 @@ from orchestration.settings import DBT_PROJECT, PROJECT_ROOT, Settings
 from tests.conftest import DEMO_AS_OF, Run, made_once, released_once, run_here, sightline
 from tests.shapes.salesforce import ABSENT, write_shapes
 
+# Two whole runs.
+pytestmark = pytest.mark.long
+
 PAGE = (PROJECT_ROOT / "docs" / "salesforce.md").read_text(encoding="utf-8")
 
 # What may differ and why: Salesforce tells a rate of each day, an extract of each day on which one was fixed. How often

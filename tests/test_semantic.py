@@ -256,6 +256,7 @@ def test_the_tables_of_the_page_about_metrics_are_made_from_the_metrics(demo_run
     assert "| `win_rate` |" in text
 
 
+@pytest.mark.long
 def test_the_commands_of_that_page_answer_from_the_release(demo_run: Run, tmp_path: Path) -> None:
     text = (PROJECT_ROOT / "docs" / "metrics.md").read_text(encoding="utf-8")
     (commands,) = re.findall(r"```\n(cd dbt_project\n.*?)```", text, flags=re.S)
@@ -289,6 +290,7 @@ def test_the_commands_of_that_page_answer_from_the_release(demo_run: Run, tmp_pa
     }
 
 
+@pytest.mark.long
 def test_the_docs_of_dbt_are_built_and_load_nothing_from_elsewhere(demo_run: Run, tmp_path: Path) -> None:
     home = tmp_path / "home"
     home.mkdir()

@@ -78,6 +78,7 @@ def portal() -> Iterator[HubSpotServer]:
         yield made
 
 
+@pytest.mark.long
 def test_a_system_is_read_to_a_release_and_no_secret_is_told(
     organisation: SalesforceServer, portal: HubSpotServer, tmp_path: Path
 ) -> None:

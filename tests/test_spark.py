@@ -39,6 +39,7 @@ def spark_run(tmp_path_factory: pytest.TempPathFactory, demo_extract: Path) -> R
     return run
 
 
+@pytest.mark.long
 def test_every_published_table_is_the_same_on_both_engines(spark_run: Run, demo_release: Path) -> None:
     tables = spark_run.query("select table_schema, table_name from information_schema.tables order by 1, 2")
     assert {f"{schema}.{table}" for schema, table in tables} == {

@@ -5,6 +5,8 @@ from __future__ import annotations
 import importlib.util
 from pathlib import Path
 
+import pytest
+
 from orchestration.settings import PROJECT_ROOT
 
 spec = importlib.util.spec_from_file_location("trouble", PROJECT_ROOT / "benchmarks" / "trouble.py")
@@ -13,6 +15,7 @@ trouble = importlib.util.module_from_spec(spec)
 spec.loader.exec_module(trouble)
 
 
+@pytest.mark.long
 def test_trouble_is_found_named_and_on_the_agenda_and_little_that_was_won_is_let_go(tmp_path: Path) -> None:
     """One whole company: with a tenth of it there are too few planted deals to tell 0.75 from 0.70."""
     found = trouble.measure(trouble.SEEDS[0], tmp_path)

@@ -37,6 +37,10 @@ class Warehouse:
         self.built = read_build(Settings(home=run.home, _env_file=None))  # type: ignore[call-arg]
         self.compiled_for = self.built.as_of_date
         shutil.copytree(run.home / "warehouse", home / "warehouse")
+        # Models that were trained already need not be again; a company of four deals has none.
+        kept = Settings(home=run.home, _env_file=None).kept_models  # type: ignore[call-arg]
+        if kept.exists():
+            shutil.copytree(kept, self.settings.kept_models)
         for contract in (run.home / "raw").glob("*/*" if with_extracts else f"*/{EMPTY_BATCH}"):
             shutil.copytree(contract, home / contract.relative_to(run.home))
         nodes = json.loads((run.home / "dbt" / "manifest.json").read_text())["nodes"]
@@ -88,6 +92,11 @@ class Warehouse:
         for directory in directories:
             land(self.settings, "extract", directory)
             accept(self.settings, "extract")
+
+    def query(self, sql: str) -> list[tuple[Any, ...]]:
+        """Rows of what was made."""
+        with duckdb.connect(str(self.database), read_only=True) as connection:
+            return connection.execute(sql).fetchall()
 
     def build(self, as_of: date, *, predict_again: bool = True) -> None:
         """Makes the models from what is in the raw zone, told for a day.

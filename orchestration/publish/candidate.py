@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -69,7 +70,7 @@ class Mart:
 
 def marts(manifest: Path) -> list[Mart]:
     """Every mart, in the order of schema and name."""
-    nodes = json.loads(manifest.read_text(encoding="utf-8"))["nodes"].values()
+    nodes = _content(manifest)["nodes"].values()
     found = [
         Mart(
             node["schema"],
@@ -88,7 +89,7 @@ def marts(manifest: Path) -> list[Mart]:
 
 def keys(manifest: Path) -> dict[str, list[str]]:
     """The columns no two rows of a mart share, by its label: what the test `unique_key` of its yml names."""
-    nodes = json.loads(manifest.read_text(encoding="utf-8"))["nodes"]
+    nodes = _content(manifest)["nodes"]
     found = {}
     for node in nodes.values():
         test = node.get("test_metadata") or {}
@@ -105,7 +106,7 @@ def lineage(manifest: Path) -> dict[str, dict[str, list[str]]]:
         `models` it is built from directly, by label or name; `sources`, all tables of the sources upstream,
         `<source>.<table>`; `policies`, all seeds upstream; `used_by`, the marts that are built from it directly.
     """
-    content = json.loads(manifest.read_text(encoding="utf-8"))
+    content = _content(manifest)
     nodes, parents, children = {**content["nodes"], **content["sources"]}, content["parent_map"], content["child_map"]
 
     def is_mart(key: str) -> bool:
@@ -200,6 +201,17 @@ def previews(settings: Settings, rows: int = 5) -> Iterator[tuple[Mart, str]]:
             head = f"| {' | '.join(mart.columns)} |\n|{'---|' * len(mart.columns)}\n"
             cells = (" | ".join("" if v is None else str(v).replace("|", "/") for v in row) for row in found)
             yield mart, head + "\n".join(f"| {line} |" for line in cells)
+
+
+def _content(manifest: Path) -> dict[str, Any]:
+    """What dbt's manifest says: some megabytes of text, read once a process for as long as the file is the same."""
+    return _read(manifest, manifest.stat().st_mtime_ns)
+
+
+@lru_cache(maxsize=1)
+def _read(manifest: Path, _changed: int) -> dict[str, Any]:
+    content: dict[str, Any] = json.loads(manifest.read_text(encoding="utf-8"))
+    return content
 
 
 def _spark_files(settings: Settings, mart: Mart) -> Path:
