@@ -182,6 +182,22 @@ def test_a_review_says_for_ever_what_was_known_on_its_day(warehouse: Warehouse, 
     assert after == ("Sofia Reyes", 64, 1, 3, True)
 
 
+def test_whoever_has_left_the_customer_is_no_relationship(warehouse: Warehouse, tmp_path: Path) -> None:
+    header, *rows = CONTACTS.splitlines()
+    contacts = (
+        "\n".join([f"{header},is_active", *(f"{row},{'false' if row[:2] == 'c1' else ''}" for row in rows)]) + "\n"
+    )
+    warehouse.load([by_hand(tmp_path / "x", crm_contacts=contacts)])
+    warehouse.build(AS_OF)
+    # Ann was met and wrote; of those who are there only Ben was met. When somebody was last there stays.
+    assert query(
+        warehouse.database,
+        "select engaged_contact_count, engaged_senior_count, engaged_function_count, relationship_contact_count, "
+        "has_single_relationship, concerns, last_engaged_on::varchar, meeting_count "
+        "from key_accounts.key_account_health where account_id = 'a2'",
+    ) == [(1, 1, 1, 1, True, "single_relationship", "2026-04-20", 5)]
+
+
 def test_health_map_white_space_and_plans_by_hand(warehouse: Warehouse, tmp_path: Path) -> None:
     warehouse.load([by_hand(tmp_path / "x")])
     warehouse.build(AS_OF)

@@ -145,3 +145,26 @@ def test_without_sessions_nothing_is_said_about_coaching_and_every_manager_has_a
     assert row["coaching_reason"] == row["ride_along_reason"] == "coaching sessions are not delivered"
     assert (row["hero_dependency"], row["sessions_per_seller_month"], row["coaching_share"]) == (None, None, None)
     assert row["follow_up_what_to_do"] == "End each session with one agreed action and a date for it"
+
+
+def test_of_a_manager_who_writes_nothing_down_nobody_knows_that_no_deal_was_saved(
+    warehouse: Warehouse, tmp_path: Path
+) -> None:
+    header = "opportunity_id,account_id,owner_id,stage,amount,created_at,close_date,closed_at\n"
+    deals = "".join(
+        f"w{n},a1,s1,Closed Won,100,2025-10-01T09:00:00Z,2025-12-{n:02d},2025-12-{n:02d}T09:00:00Z\n"
+        for n in range(1, 13)
+    )
+    columns = "activity_id,activity_type,direction,user_id,opportunity_id,occurred_at\n"
+    of_seller = "t1,email,outbound,s1,w1,2025-11-01T09:00:00Z\n"
+    of_manager = "t2,call,outbound,m1,,2025-11-02T09:00:00Z\n"
+    for activities, expected in (
+        (of_seller, (None, "no activity of the manager is on record")),
+        (of_seller + of_manager, (0, None)),
+    ):
+        extract = write_extract(tmp_path / "x", crm_opportunities=header + deals, crm_activities=columns + activities)
+        warehouse.load([extract])
+        warehouse.build(date(2026, 3, 2))
+        row = told(warehouse.database)["m1"]
+        assert row["hero_n"] == 12
+        assert (row["hero_dependency"], row["hero_reason"]) == expected

@@ -1,14 +1,32 @@
 {# One end of the 90 % interval of a ratio of two totals over `n` units (linearized), from the sum of the squares of what each unit
-   has above or below the ratio: `side` is -1 for the lower, 1 for the upper. Null below two units; a share stays within 0 and 1. #}
-{% macro ratio_interval(ratio, n, squares, total_below, side, is_share=false) -%}
+   has above or below the ratio: `side` is -1 for the lower, 1 for the upper. Null below two units. #}
+{% macro ratio_interval(ratio, n, squares, total_below, side) -%}
     case
         when {{ n }} > 1
-            then {{ ('greatest(0, ' if side < 0 else 'least(1, ') if is_share else '(' }}
-                {{ ratio }} {{ '-' if side < 0 else '+' }} {{ z90() }} * sqrt(
-                    cast({{ n }} as double) / ({{ n }} - 1) * cast({{ squares }} as double)
-                ) / nullif(cast({{ total_below }} as double), 0)
+            then {{ ratio }} {{ '-' if side < 0 else '+' }} {{ z90() }} * sqrt(
+                cast({{ n }} as double) / ({{ n }} - 1) * cast({{ squares }} as double)
+            ) / nullif(cast({{ total_below }} as double), 0)
+    end
+{%- endmacro %}
+
+{# The same for a share, a part of each unit: that interval has no width where all units are alike, a few customers who all stayed, and
+   nobody knows that much. So it is the wider of that one and Wilson's for `equal_n` units of one size, and within 0 and 1. #}
+{% macro share_interval(share, n, squares, total, equal_n, side) -%}
+    case
+        when {{ share }} is not null
+            then {{ 'least' if side < 0 else 'greatest' }}(
+                {{ share }},
+                {{ wilson(share, equal_n, side) }},
+                {{ 'greatest(0, ' if side < 0 else 'least(1, ' }}
+                    coalesce({{ ratio_interval(share, n, squares, total, side) }}, {{ share }})
+                )
             )
     end
+{%- endmacro %}
+
+{# So many units of one size tell as much of a share as units of these sizes (Kish 1965). #}
+{% macro equal_units(size) -%}
+    cast(sum({{ size }}) as double) * cast(sum({{ size }}) as double) / nullif({{ sum_of_products(size, size) }}, 0)
 {%- endmacro %}
 
 {# That sum, exact to twelve decimals, so that the order of the rows does not matter. #}

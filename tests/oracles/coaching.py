@@ -141,6 +141,7 @@ def coaching(
 
     every_session = [{**row, "day": moment(row["occurred_at"]).date()} for row in read(extract, "coaching_sessions")]
     found: dict[str, dict[str, Any]] = {}
+    recorded: set[str] = set()
     for manager in managers:
         deals = teams[manager]
         amounts = {deal: float(won[deal]["amount"]) for deal in deals}
@@ -157,7 +158,8 @@ def coaching(
         for kind in ("taken over", "late", "after flag", "left behind"):
             name = f"{kind.replace(' ', '_')}_amount"
             entry[name] = sum(amounts[deal] for deal, told in deals.items() if told == kind)
-        told = len(deals) >= 10 and total > 0
+        seen = bool(other_count[manager] or diary_count[manager] or sum(saved.values()))
+        told = len(deals) >= 10 and total > 0 and seen
         ratio = sum(saved.values()) / total if told else None
         entry |= {"hero_dependency": ratio, "hero_dependency_low": None, "hero_dependency_high": None}
         if ratio is not None:
@@ -216,7 +218,9 @@ def coaching(
             entry[f"{name}_low"] = None if share is None else wilson(share, n, -1)
             entry[f"{name}_high"] = None if share is None else wilson(share, n, 1)
         found[manager] = entry
-    leading = {manager for manager in managers if found[manager]["coaching_n"] and not direct[manager] & set(direct)}
+        if seen:
+            recorded.add(manager)
+    leading = {manager for manager in recorded if found[manager]["coaching_n"] and not direct[manager] & set(direct)}
     for manager, entry in found.items():
         rest = [found[other] for other in leading - {manager}]
         below = sum(other["team_won_amount"] for other in rest)

@@ -48,7 +48,7 @@ def load(directories: list[Path]) -> Facts:
 # Estimators
 
 
-def wilson(share: float, n: int, z: float = Z) -> tuple[float, float] | tuple[None, None]:
+def wilson(share: float, n: float, z: float = Z) -> tuple[float, float] | tuple[None, None]:
     """Score interval of a share seen in n, of 90 % (Wilson 1927, J. Am. Stat. Assoc. 22: 209-212)."""
     if n == 0:
         return None, None

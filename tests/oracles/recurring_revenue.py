@@ -678,11 +678,14 @@ def total_ratio(pairs: Sequence[tuple[Decimal, Decimal]]) -> float | None:
 
 
 def interval(name: str, pairs: Sequence[tuple[Decimal, Decimal]], is_share: bool) -> dict[str, float | None]:
-    """A ratio of two totals and its interval, of a share cut off at 0 and 1."""
+    """A ratio of two totals and its interval, of a share at least as wide as that of units of one size."""
     middle, reach = total_ratio(pairs), spread(pairs)
     low, high = (None, None) if middle is None or reach is None else (middle - reach, middle + reach)
-    if is_share:
-        low, high = (None if end is None else min(1.0, max(0.0, end)) for end in (low, high))
+    if is_share and middle is not None:
+        sizes = [float(whole) for _, whole in pairs]
+        alike_low, alike_high = wilson(middle, sum(sizes) ** 2 / sum(size**2 for size in sizes), Z)
+        low = alike_low if low is None else min(max(0.0, low), alike_low)
+        high = alike_high if high is None else max(min(1.0, high), alike_high)
     return {name: middle, f"{name}_low": low, f"{name}_high": high}
 
 

@@ -399,8 +399,7 @@ totals as (
         count(*) as n,
         sum(whole) as whole,
         cast(sum(part) as double) / cast(sum(whole) as double) as ratio,
-        -- As many cases of equal size as would tell as much.
-        cast(sum(whole) as double) * cast(sum(whole) as double) / {{ sum_of_squares('whole') }} as effective_n
+        {{ equal_units('whole') }} as equal_n
     from parts
     group by behaviour
 ),
@@ -411,11 +410,11 @@ ratios as (
         totals.n,
         totals.whole,
         totals.ratio,
-        totals.effective_n,
+        totals.equal_n,
         {{ squares_around('parts.part', 'parts.whole', 'totals.ratio') }} as squares
     from parts
     inner join totals on parts.behaviour = totals.behaviour
-    group by totals.behaviour, totals.n, totals.whole, totals.ratio, totals.effective_n
+    group by totals.behaviour, totals.n, totals.whole, totals.ratio, totals.equal_n
 ),
 
 -- E5: held against what won deals had after as many days, so that a deal that came to its stage yesterday is not behind.
@@ -463,14 +462,8 @@ final as (
         behaviour,
         cast(n as bigint) as n,
         ratio as value,
-        least(
-            {{ ratio_interval('ratio', 'n', 'squares', 'whole', -1, true) }},
-            {{ wilson('ratio', 'effective_n', -1) }}
-        ) as value_low,
-        greatest(
-            {{ ratio_interval('ratio', 'n', 'squares', 'whole', 1, true) }},
-            {{ wilson('ratio', 'effective_n', 1) }}
-        ) as value_high
+        {{ share_interval('ratio', 'n', 'squares', 'whole', 'equal_n', -1) }} as value_low,
+        {{ share_interval('ratio', 'n', 'squares', 'whole', 'equal_n', 1) }} as value_high
     from ratios
     union all
     select

@@ -134,7 +134,9 @@ touches as (
     select
         chosen.account_id,
         activities.user_id,
-        activities.contact_id,
+        -- Whoever has left the customer is no relationship any more.
+        case when not (coalesce(contacts._is_deleted, false) or not coalesce(contacts.is_active, true)) then activities.contact_id end
+            as contact_id,
         contacts.seniority in ('c_level', 'vp', 'director') as is_senior,
         contacts.business_function,
         activities.direction,
@@ -152,7 +154,7 @@ relationships as (
         account_id,
         count(distinct case when is_engaged and is_lately then contact_id end) as engaged_contact_count,
         count(distinct case when is_engaged and is_lately and is_senior then contact_id end) as engaged_senior_count,
-        count(distinct case when is_engaged and is_lately then business_function end) as engaged_function_count,
+        count(distinct case when is_engaged and is_lately and contact_id is not null then business_function end) as engaged_function_count,
         count(distinct case when is_engaged and is_within_relationship then contact_id end) as relationship_contact_count,
         count(distinct case when is_engaged and is_within_relationship and is_senior then contact_id end) as relationship_senior_count,
         count(case when is_meeting and is_within_value then 1 end) as meeting_count,

@@ -211,16 +211,9 @@ shares as (
         seller_count,
         deal_count,
         share,
-        least(
-            share,
-            {{ wilson('share', 'cast(deal_count as double)', -1) }},
-            coalesce({{ ratio_interval('share', 'seller_count', 'squares', 'deal_count', -1, is_share=true) }}, 1)
-        ) as share_low,
-        greatest(
-            share,
-            {{ wilson('share', 'cast(deal_count as double)', 1) }},
-            coalesce({{ ratio_interval('share', 'seller_count', 'squares', 'deal_count', 1, is_share=true) }}, 0)
-        ) as share_high
+        -- By seller, or as if each deal stood for itself.
+        {{ share_interval('share', 'seller_count', 'squares', 'deal_count', 'cast(deal_count as double)', -1) }} as share_low,
+        {{ share_interval('share', 'seller_count', 'squares', 'deal_count', 'cast(deal_count as double)', 1) }} as share_high
     from sides
 ),
 

@@ -198,8 +198,7 @@ of_deals as (
         sum(case when involvement = 'after flag' then amount else 0 end) as after_flag_amount,
         sum(case when involvement = 'left behind' then amount else 0 end) as left_behind_amount,
         cast(sum(saved_amount) as double) / nullif(cast(sum(amount) as double), 0) as ratio,
-        -- So many deals of equal size would tell as much.
-        cast(sum(amount) as double) * cast(sum(amount) as double) / nullif({{ sum_of_products('amount', 'amount') }}, 0) as equal_deals
+        {{ equal_units('amount') }} as equal_n
     from deals
     group by manager_id
 ),
@@ -230,7 +229,7 @@ joined as (
         coalesce(of_deals.{{ name }}_amount, 0) as {{ name }}_amount,
         {%- endfor %}
         of_deals.ratio,
-        of_deals.equal_deals,
+        of_deals.equal_n,
         deal_squares.squares as deal_squares,
         coalesce(of_sessions.session_count, 0) as session_count,
         coalesce(of_activities.activity_count, 0) as activity_count,
@@ -238,6 +237,8 @@ joined as (
         {%- for name in ('ride_along_count', 'led_count', 'seller_led_count', 'follow_up_due_count', 'follow_up_done_count') %}
         coalesce(of_sessions.{{ name }}, 0) as {{ name }},
         {%- endfor %}
+        -- Of whoever writes nothing down nobody knows that they saved no deal.
+        of_activities.manager_id is not null or coalesce(of_deals.hero_amount, 0) > 0 as is_on_record,
         coalesce(rates.seller_count, 0) > 0 and above.manager_id is null as is_comparable,
         (select count(*) from sessions) > 0 as has_sessions,
         (select count(*) from activities) > 0 as has_activities,
@@ -258,10 +259,11 @@ joined as (
 compared as (
     select
         joined.*,
-        cast(sum(case when is_comparable then hero_amount else 0 end) over () as double)
-        - case when is_comparable then cast(hero_amount as double) else 0 end as others_hero_amount,
-        cast(sum(case when is_comparable then team_won_amount else 0 end) over () as double)
-        - case when is_comparable then cast(team_won_amount as double) else 0 end as others_won_amount
+        {%- for name in ('hero', 'team_won') %}
+        {%- set amount = 'case when is_comparable and is_on_record then ' ~ name ~ '_amount else 0 end' %}
+        cast(sum({{ amount }}) over () as double) - cast({{ amount }} as double) as others_{{ name.replace('team_', '') }}_amount
+        {{- ',' if not loop.last }}
+        {%- endfor %}
     from joined
 ),
 
@@ -274,6 +276,7 @@ rated as (
             when team_won_amount = 0 then 'no won deal has an amount'
             when deal_count < {{ people_policy('hero_minimum_deals') }} then 'too few won deals'
             when not has_activities then 'activities are not delivered'
+            when not is_on_record then 'no activity of the manager is on record'
         end as hero_reason,
         case
             when not has_sessions then 'coaching sessions are not delivered'
@@ -299,25 +302,17 @@ rated as (
     from compared
 ),
 
--- A ratio's own interval has no width where no deal was saved or nobody was coached: the wider of two is told.
+-- A rate's own interval has no width where nobody was coached: the wider of two is told.
 bounded as (
     select
         rated.*,
         case when hero_reason is null then ratio end as hero_dependency,
+        {%- for end, side in {'low': -1, 'high': 1}.items() %}
         case
-            when hero_reason is null then least(
-                ratio,
-                {{ ratio_interval('ratio', 'deal_count', 'deal_squares', 'team_won_amount', -1, is_share=true) }},
-                {{ wilson('ratio', 'equal_deals', -1) }}
-            )
-        end as hero_dependency_low,
-        case
-            when hero_reason is null then greatest(
-                ratio,
-                {{ ratio_interval('ratio', 'deal_count', 'deal_squares', 'team_won_amount', 1, is_share=true) }},
-                {{ wilson('ratio', 'equal_deals', 1) }}
-            )
-        end as hero_dependency_high,
+            when hero_reason is null
+                then {{ share_interval('ratio', 'deal_count', 'deal_squares', 'team_won_amount', 'equal_n', side) }}
+        end as hero_dependency_{{ end }},
+        {%- endfor %}
         case when coaching_reason is null then sessions_per_month end as sessions_per_seller_month,
         {%- for end, side, wider in [('low', -1, 'least'), ('high', 1, 'greatest')] %}
         case

@@ -114,6 +114,7 @@ sums as (
         sum(arr_year_ago) as arr_year_ago,
         sum(arr) as arr,
         sum(kept) as kept,
+        {{ equal_units('arr_year_ago') }} as equal_n,
         sum(case when has_actual then arr_year_ago_actual end) as arr_year_ago_actual,
         sum(case when has_actual then arr_actual end) as arr_actual,
         sum(case when has_actual then kept_actual end) as kept_actual
@@ -185,7 +186,8 @@ renewals as (
         count(*) as renewals_due_count,
         sum(due_amount) as due_amount,
         cast(sum(kept) as double) / nullif(cast(sum(due_amount) as double), 0) as gross_renewal_rate,
-        cast(sum(renewed_amount) as double) / nullif(cast(sum(due_amount) as double), 0) as net_renewal_rate
+        cast(sum(renewed_amount) as double) / nullif(cast(sum(due_amount) as double), 0) as net_renewal_rate,
+        {{ equal_units('due_amount') }} as equal_n
     from due_months
     group by dimension, member, month_start
 ),
@@ -219,6 +221,7 @@ rated as (
         sums.retained_count,
         sums.arr_year_ago,
         sums.arr,
+        sums.equal_n,
         sums.nrr,
         sums.grr,
         spreads.nrr_squares,
@@ -231,6 +234,7 @@ rated as (
         renewals.due_amount,
         renewals.gross_renewal_rate,
         renewals.net_renewal_rate,
+        renewals.equal_n as equal_renewals,
         renewal_spreads.renewal_squares,
         coalesce(unrated.unrated_count, 0) as unrated_count,
         months.month_start,
@@ -262,8 +266,8 @@ final as (
         {{ ratio_interval('nrr', 'n', 'nrr_squares', 'arr_year_ago', -1) }} as nrr_low,
         {{ ratio_interval('nrr', 'n', 'nrr_squares', 'arr_year_ago', 1) }} as nrr_high,
         grr,
-        {{ ratio_interval('grr', 'n', 'grr_squares', 'arr_year_ago', -1, is_share=true) }} as grr_low,
-        {{ ratio_interval('grr', 'n', 'grr_squares', 'arr_year_ago', 1, is_share=true) }} as grr_high,
+        {{ share_interval('grr', 'n', 'grr_squares', 'arr_year_ago', 'equal_n', -1) }} as grr_low,
+        {{ share_interval('grr', 'n', 'grr_squares', 'arr_year_ago', 'equal_n', 1) }} as grr_high,
         logo_retention,
         {{ wilson('logo_retention', 'cast(n as double)', -1) }} as logo_retention_low,
         {{ wilson('logo_retention', 'cast(n as double)', 1) }} as logo_retention_high,
@@ -272,9 +276,9 @@ final as (
         cast(case when has_renewals then coalesce(renewals_due_count, 0) end as bigint) as renewals_due_count,
         cast(case when has_renewals then coalesce(due_amount, 0) end as decimal(18, 4)) as renewals_due_amount,
         gross_renewal_rate,
-        {{ ratio_interval('gross_renewal_rate', 'renewals_due_count', 'renewal_squares', 'due_amount', -1, is_share=true) }}
+        {{ share_interval('gross_renewal_rate', 'renewals_due_count', 'renewal_squares', 'due_amount', 'equal_renewals', -1) }}
             as gross_renewal_rate_low,
-        {{ ratio_interval('gross_renewal_rate', 'renewals_due_count', 'renewal_squares', 'due_amount', 1, is_share=true) }}
+        {{ share_interval('gross_renewal_rate', 'renewals_due_count', 'renewal_squares', 'due_amount', 'equal_renewals', 1) }}
             as gross_renewal_rate_high,
         net_renewal_rate,
         cast(unrated_count as bigint) as unrated_count,

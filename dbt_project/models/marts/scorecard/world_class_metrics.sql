@@ -198,7 +198,7 @@ of_quotas as (
         count(*) as n,
         sum(quarter_count) as quarter_count,
         sum(quota_amount) as quota_amount,
-        cast(sum(quarter_count) * sum(quarter_count) as double) / sum(quarter_count * quarter_count) as effective_n,
+        {{ equal_units('quarter_count') }} as equal_n,
         cast(sum(at_quota_count) as double) / sum(quarter_count) as at_quota_share,
         cast(sum(credited_amount) as double) / nullif(cast(sum(quota_amount) as double), 0) as attainment
     from of_sellers
@@ -320,14 +320,8 @@ figures as (
         of_quotas.term,
         of_quotas.{{ measure }} as value,
         {%- if is_share %}
-        least(
-            {{ ratio_interval('of_quotas.' ~ measure, 'of_quotas.n', 'strayed.' ~ squares, below, -1, true) }},
-            {{ wilson('of_quotas.' ~ measure, 'of_quotas.effective_n', -1) }}
-        ) as value_low,
-        greatest(
-            {{ ratio_interval('of_quotas.' ~ measure, 'of_quotas.n', 'strayed.' ~ squares, below, 1, true) }},
-            {{ wilson('of_quotas.' ~ measure, 'of_quotas.effective_n', 1) }}
-        ) as value_high,
+        {{ share_interval('of_quotas.' ~ measure, 'of_quotas.n', 'strayed.' ~ squares, below, 'of_quotas.equal_n', -1) }} as value_low,
+        {{ share_interval('of_quotas.' ~ measure, 'of_quotas.n', 'strayed.' ~ squares, below, 'of_quotas.equal_n', 1) }} as value_high,
         {%- else %}
         {{ ratio_interval('of_quotas.' ~ measure, 'of_quotas.n', 'strayed.' ~ squares, below, -1) }} as value_low,
         {{ ratio_interval('of_quotas.' ~ measure, 'of_quotas.n', 'strayed.' ~ squares, below, 1) }} as value_high,
