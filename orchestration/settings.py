@@ -45,6 +45,9 @@ class Settings(BaseSettings):
     target: Literal["duckdb", "spark"] = Field(default="duckdb", description="Where the SQL runs")
     keep_releases: int = Field(default=7, ge=2, description="How many releases stay on disk")
     spark_master: str = Field(default="local[2]", description="Spark master for the target spark")
+    spark_partitions: int = Field(
+        default=4, ge=1, description="Parts Spark cuts what it joins and groups into; more for more cores"
+    )
     salesforce_url: str | None = Field(
         default=None, description="The organisation's own address, https://….my.salesforce.com"
     )
@@ -263,6 +266,7 @@ class Settings(BaseSettings):
             "SIGHTLINE_HOME": str(self.home),
             "SIGHTLINE_TARGET": self.target,
             "SIGHTLINE_SPARK_MASTER": self.spark_master,
+            "SIGHTLINE_SPARK_PARTITIONS": str(self.spark_partitions),
             "DAGSTER_HOME": str(self.dagster_home),
             "DBT_LOG_PATH": str(self.dbt_home / "logs"),
         }

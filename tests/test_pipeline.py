@@ -38,6 +38,7 @@ def deals(run: Run) -> dict[str, tuple[object, ...]]:
     return {str(row[0]): row[1:] for row in rows}
 
 
+@pytest.mark.long
 def test_a_second_run_publishes_the_same_numbers_and_lands_nothing(maven_run: Run) -> None:
     before = fingerprints(maven_run)
     batches = sorted(path.name for path in (maven_run.home / "raw" / "maven").iterdir())

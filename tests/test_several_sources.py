@@ -21,6 +21,9 @@ from tests.conftest import Run, released_once, sightline
 from tests.extracts import write_extract
 from tests.warehouse import Warehouse
 
+# A whole run of two sources.
+pytestmark = pytest.mark.long
+
 USERS = """\
 user_id,name,role,manager_id,region,segment,hired_on
 m1,Mara,manager,,North,,2020-01-06

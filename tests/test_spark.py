@@ -33,6 +33,9 @@ def spark_run(tmp_path_factory: pytest.TempPathFactory, demo_extract: Path) -> R
         "spark",
         cold=True,
         SPARK_CONF_DIR=str(home.parent),
+        SIGHTLINE_SPARK_PARTITIONS="1",
+        # A process of some minutes, most of whose code is run a few times.
+        JAVA_TOOL_OPTIONS="-XX:TieredStopAtLevel=1 -XX:ReservedCodeCacheSize=256m -XX:+UseSerialGC",
         seconds=1800,
     )
     assert run.exit_code == 0, run.output

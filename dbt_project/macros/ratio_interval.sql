@@ -9,14 +9,17 @@
     end
 {%- endmacro %}
 
-{# The same for a share, a part of each unit: that interval has no width where all units are alike, a few customers who all stayed, and
-   nobody knows that much. So it is the wider of that one and Wilson's for `equal_n` units of one size, and within 0 and 1. #}
-{% macro share_interval(share, n, squares, total, equal_n, side) -%}
+{# The same for a share, a part of each unit, within 0 and 1. Where most units are in whole or not at all, that interval has no width when
+   all are alike, a few customers who all stayed, and nobody knows that much: with `equal_n` it is the wider of that one and Wilson's for
+   so many units of one size. #}
+{% macro share_interval(share, n, squares, total, side, equal_n=none) -%}
     case
         when {{ share }} is not null
             then {{ 'least' if side < 0 else 'greatest' }}(
                 {{ share }},
+                {%- if equal_n %}
                 {{ wilson(share, equal_n, side) }},
+                {%- endif %}
                 {{ 'greatest(0, ' if side < 0 else 'least(1, ' }}
                     coalesce({{ ratio_interval(share, n, squares, total, side) }}, {{ share }})
                 )

@@ -245,11 +245,10 @@ def service(
                 ratio = sum(lost for lost, _ in spans) / total
                 squares = sum((lost - ratio * whole) ** 2 for lost, whole in spans)
                 half = Z * sqrt(len(spans) / (len(spans) - 1) * squares) / total
-                alike = total**2 / sum(whole**2 for _, whole in spans)
                 entry |= {
                     "stage_days_share": ratio,
-                    "stage_days_share_low": min(max(0.0, ratio - half), wilson(ratio, alike, -1)),
-                    "stage_days_share_high": max(min(1.0, ratio + half), wilson(ratio, alike, 1)),
+                    "stage_days_share_low": max(0.0, ratio - half),
+                    "stage_days_share_high": min(1.0, ratio + half),
                 }
             if kind == "window":
                 effect = teaming.get((function, "all"), {})

@@ -462,8 +462,8 @@ final as (
         behaviour,
         cast(n as bigint) as n,
         ratio as value,
-        {{ share_interval('ratio', 'n', 'squares', 'whole', 'equal_n', -1) }} as value_low,
-        {{ share_interval('ratio', 'n', 'squares', 'whole', 'equal_n', 1) }} as value_high
+        {{ share_interval('ratio', 'n', 'squares', 'whole', -1, 'equal_n') }} as value_low,
+        {{ share_interval('ratio', 'n', 'squares', 'whole', 1, 'equal_n') }} as value_high
     from ratios
     union all
     select

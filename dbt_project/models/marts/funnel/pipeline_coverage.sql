@@ -3,6 +3,9 @@
 {#- How many earlier periods required coverage is learnt from at the most, and at the least. #}
 {%- set lookback = {'month': 12, 'quarter': 8, 'year': 4} %}
 {%- set enough = 4 %}
+{%- set members = {
+    'company': "'company'", 'region': 'pipeline_then.region', 'segment': 'pipeline_then.segment', 'seller': 'pipeline_then.owner_id'
+} %}
 with deals as (
     select * from {{ ref('opportunities') }}
     where not is_deleted
@@ -334,12 +337,25 @@ pipeline_then as (
         and deals.closed_on > looks.look_day
 ),
 
-scoped_then as (
-    {%- for scope, member in {'company': "'company'", 'region': 'region', 'segment': 'segment', 'seller': 'owner_id'}.items() %}
-    select '{{ scope }}' as scope_type, {{ member }} as scope_id, pipeline_then.* from pipeline_then
-    where {{ member }} is not null
-    union all
+scope_types as (
+    {%- for scope in members %}
+    select '{{ scope }}' as scope_type
+    {{- ' union all' if not loop.last }}
     {%- endfor %}
+),
+
+scoped_then as (
+    select
+        scope_types.scope_type,
+        case scope_types.scope_type
+            {%- for scope, member in members.items() %}
+            when '{{ scope }}' then {{ member }}
+            {%- endfor %}
+        end as scope_id,
+        pipeline_then.*
+    from pipeline_then
+    cross join scope_types
+    union all
     select 'manager' as scope_type, reporting_lines.manager_id as scope_id, pipeline_then.*
     from pipeline_then
     inner join reporting_lines on pipeline_then.owner_id = reporting_lines.rep_id
@@ -354,6 +370,7 @@ past_coverage as (
         past_start,
         cast(sum(open_amount) as double) / nullif(cast(sum(booked_amount) as double), 0) as coverage
     from scoped_then
+    where scope_id is not null
     group by scope_type, scope_id, period_type, period_start, past_start
 ),
 

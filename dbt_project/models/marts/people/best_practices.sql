@@ -212,8 +212,8 @@ shares as (
         deal_count,
         share,
         -- By seller, or as if each deal stood for itself.
-        {{ share_interval('share', 'seller_count', 'squares', 'deal_count', 'cast(deal_count as double)', -1) }} as share_low,
-        {{ share_interval('share', 'seller_count', 'squares', 'deal_count', 'cast(deal_count as double)', 1) }} as share_high
+        {{ share_interval('share', 'seller_count', 'squares', 'deal_count', -1, 'cast(deal_count as double)') }} as share_low,
+        {{ share_interval('share', 'seller_count', 'squares', 'deal_count', 1, 'cast(deal_count as double)') }} as share_high
     from sides
 ),
 

@@ -310,7 +310,7 @@ bounded as (
         {%- for end, side in {'low': -1, 'high': 1}.items() %}
         case
             when hero_reason is null
-                then {{ share_interval('ratio', 'deal_count', 'deal_squares', 'team_won_amount', 'equal_n', side) }}
+                then {{ share_interval('ratio', 'deal_count', 'deal_squares', 'team_won_amount', side, 'equal_n') }}
         end as hero_dependency_{{ end }},
         {%- endfor %}
         case when coaching_reason is null then sessions_per_month end as sessions_per_seller_month,

@@ -90,8 +90,7 @@ counted as (
         {{ mean_parts('stage_days') }},
         cast(sum(cast(stage_days as decimal(28, 6))) as double)
         / nullif(cast(sum(cast(whole_days as decimal(28, 6))) as double), 0) as ratio,
-        cast(sum(cast(whole_days as decimal(28, 6))) as double) as whole_days,
-        {{ equal_units('cast(whole_days as decimal(28, 6))') }} as equal_n
+        cast(sum(cast(whole_days as decimal(28, 6))) as double) as whole_days
     from told
     group by function, part
 ),
@@ -133,7 +132,6 @@ joined as (
         counted.stage_days_squares,
         counted.ratio,
         counted.whole_days,
-        counted.equal_n,
         squares.squares,
         case when periods.period_type = 'window' then coalesce(effects.matched_count, 0) end as effect_n,
         effects.reason as effect_reason,
@@ -159,7 +157,7 @@ bounded as (
         {%- for end, side in {'_low': -1, '_high': 1}.items() %}
         case
             when stage_days_n >= {{ people_policy('help_minimum_requests') }}
-                then {{ share_interval('ratio', 'stage_days_n', 'squares', 'whole_days', 'equal_n', side) }}
+                then {{ share_interval('ratio', 'stage_days_n', 'squares', 'whole_days', side) }}
         end as stage_days_share{{ end }},
         {%- endfor %}
         case when stage_days_n >= {{ people_policy('help_minimum_requests') }} then ratio end as stage_days_share

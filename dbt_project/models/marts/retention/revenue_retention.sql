@@ -266,8 +266,8 @@ final as (
         {{ ratio_interval('nrr', 'n', 'nrr_squares', 'arr_year_ago', -1) }} as nrr_low,
         {{ ratio_interval('nrr', 'n', 'nrr_squares', 'arr_year_ago', 1) }} as nrr_high,
         grr,
-        {{ share_interval('grr', 'n', 'grr_squares', 'arr_year_ago', 'equal_n', -1) }} as grr_low,
-        {{ share_interval('grr', 'n', 'grr_squares', 'arr_year_ago', 'equal_n', 1) }} as grr_high,
+        {{ share_interval('grr', 'n', 'grr_squares', 'arr_year_ago', -1, 'equal_n') }} as grr_low,
+        {{ share_interval('grr', 'n', 'grr_squares', 'arr_year_ago', 1, 'equal_n') }} as grr_high,
         logo_retention,
         {{ wilson('logo_retention', 'cast(n as double)', -1) }} as logo_retention_low,
         {{ wilson('logo_retention', 'cast(n as double)', 1) }} as logo_retention_high,
@@ -276,9 +276,9 @@ final as (
         cast(case when has_renewals then coalesce(renewals_due_count, 0) end as bigint) as renewals_due_count,
         cast(case when has_renewals then coalesce(due_amount, 0) end as decimal(18, 4)) as renewals_due_amount,
         gross_renewal_rate,
-        {{ share_interval('gross_renewal_rate', 'renewals_due_count', 'renewal_squares', 'due_amount', 'equal_renewals', -1) }}
+        {{ share_interval('gross_renewal_rate', 'renewals_due_count', 'renewal_squares', 'due_amount', -1, 'equal_renewals') }}
             as gross_renewal_rate_low,
-        {{ share_interval('gross_renewal_rate', 'renewals_due_count', 'renewal_squares', 'due_amount', 'equal_renewals', 1) }}
+        {{ share_interval('gross_renewal_rate', 'renewals_due_count', 'renewal_squares', 'due_amount', 1, 'equal_renewals') }}
             as gross_renewal_rate_high,
         net_renewal_rate,
         cast(unrated_count as bigint) as unrated_count,

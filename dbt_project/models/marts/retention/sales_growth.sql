@@ -1,5 +1,5 @@
 {%- set periods = {'month': 'fiscal_month', 'quarter': 'fiscal_quarter', 'year': '1'} %}
-{%- set dimensions = {'company': "'company'", 'segment': 'segment', 'region': 'region'} %}
+{%- set dimensions = {'company': "'company'", 'segment': 'in_money.segment', 'region': 'in_money.region'} %}
 with deals as (
     select * from {{ ref('opportunities') }}
     where is_won and not is_deleted and amount_source is not null
@@ -117,24 +117,37 @@ compared as (
         and all_periods.number = before.number
 ),
 
-placed as (
+cells as (
     {%- for period in periods %}
-    {%- for dimension, member in dimensions.items() %}
+    {%- set is_last_period = loop.last %}
+    {%- for dimension in dimensions %}
+    select '{{ period }}' as period_type, '{{ dimension }}' as dimension
+    {{- ' union all' if not (loop.last and is_last_period) }}
+    {%- endfor %}
+    {%- endfor %}
+),
+
+placed as (
     select
         in_money.measure,
-        '{{ dimension }}' as dimension,
-        {{ 'in_money.' ~ member if dimension != 'company' else member }} as member,
-        '{{ period }}' as period_type,
-        calendar.{{ period }}_start as period_start,
+        cells.dimension,
+        case cells.dimension
+            {%- for dimension, member in dimensions.items() %}
+            when '{{ dimension }}' then {{ member }}
+            {%- endfor %}
+        end as member,
+        cells.period_type,
+        case cells.period_type
+            {%- for period in periods %}
+            when '{{ period }}' then calendar.{{ period }}_start
+            {%- endfor %}
+        end as period_start,
         in_money.day,
         in_money.amount,
         in_money.amount_actual
     from in_money
     inner join calendar on in_money.day = calendar.day
-    {{ 'union all' if not loop.last }}
-    {%- endfor %}
-    {{ 'union all' if not loop.last }}
-    {%- endfor %}
+    cross join cells
 ),
 
 halves as (

@@ -320,8 +320,8 @@ figures as (
         of_quotas.term,
         of_quotas.{{ measure }} as value,
         {%- if is_share %}
-        {{ share_interval('of_quotas.' ~ measure, 'of_quotas.n', 'strayed.' ~ squares, below, 'of_quotas.equal_n', -1) }} as value_low,
-        {{ share_interval('of_quotas.' ~ measure, 'of_quotas.n', 'strayed.' ~ squares, below, 'of_quotas.equal_n', 1) }} as value_high,
+        {{ share_interval('of_quotas.' ~ measure, 'of_quotas.n', 'strayed.' ~ squares, below, -1, 'of_quotas.equal_n') }} as value_low,
+        {{ share_interval('of_quotas.' ~ measure, 'of_quotas.n', 'strayed.' ~ squares, below, 1, 'of_quotas.equal_n') }} as value_high,
         {%- else %}
         {{ ratio_interval('of_quotas.' ~ measure, 'of_quotas.n', 'strayed.' ~ squares, below, -1) }} as value_low,
         {{ ratio_interval('of_quotas.' ~ measure, 'of_quotas.n', 'strayed.' ~ squares, below, 1) }} as value_high,
