@@ -188,12 +188,14 @@ def _take_note(event: Any, outcome: RunResult) -> None:
         metadata = event.event_specific_data.materialization.metadata
         if "release" in metadata:
             outcome.release = metadata["release"].value
-    elif kind == "STEP_FAILURE" and outcome.exit_code == 0:
+    elif kind == "STEP_FAILURE":
         failure = event.step_failure_data.user_failure_data
         if failure is not None:
-            outcome.exit_code = int(failure.metadata["exit_code"].value) if "exit_code" in failure.metadata else 3
+            # Of several sources each says what it lacks.
+            code = int(failure.metadata["exit_code"].value) if "exit_code" in failure.metadata else 3
+            outcome.exit_code = outcome.exit_code or code
             outcome.sentences.append(failure.description or "")
-        else:
+        elif outcome.exit_code == 0:
             error = event.step_failure_data.error
             while error.cause is not None:
                 error = error.cause

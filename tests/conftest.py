@@ -34,6 +34,8 @@ LONGEST = [
     "test_interruption.py",
     "test_increment.py",
     "test_pipeline.py",
+    # Makes the whole company, for which the other process need not wait.
+    "test_best_practices.py",
     "test_as_of.py",
     "test_signals_oracle.py",
     "test_demo_company.py",
