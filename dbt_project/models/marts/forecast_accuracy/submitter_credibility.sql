@@ -43,8 +43,12 @@ judged as (
     where period_end <= {{ as_of_date() }} and (terminated_on is null or terminated_on > period_end)
 ),
 
+called_periods as (
+    select distinct submitter_id, submitted_on, period_type, period_start from judged
+),
+
 call_days as (
-    select distinct submitter_id, submitted_on from judged
+    select distinct submitter_id, submitted_on from called_periods
 ),
 
 -- The submitter's own book on the day of the call.
@@ -61,14 +65,20 @@ books as (
 
 book_results as (
     select
-        books.submitter_id,
-        books.submitted_on,
-        won.period_type,
-        won.period_start,
+        called_periods.submitter_id,
+        called_periods.submitted_on,
+        called_periods.period_type,
+        called_periods.period_start,
         sum(won.amount) as actual_amount
-    from books
-    inner join won on books.owner_id = won.owner_id
-    group by books.submitter_id, books.submitted_on, won.period_type, won.period_start
+    from called_periods
+    inner join books
+        on called_periods.submitter_id = books.submitter_id
+        and called_periods.submitted_on = books.submitted_on
+    inner join won
+        on books.owner_id = won.owner_id
+        and called_periods.period_type = won.period_type
+        and called_periods.period_start = won.period_start
+    group by called_periods.submitter_id, called_periods.submitted_on, called_periods.period_type, called_periods.period_start
 ),
 
 held as (
