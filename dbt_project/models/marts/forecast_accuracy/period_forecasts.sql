@@ -30,8 +30,12 @@ ratio_periods as (
     select distinct scope_type, period_type, method, weeks_before_end, period_start from ratios
 ),
 
+-- Each range has a number: millions of ratios are put in order by it.
 told as (
-    select distinct scope_type, period_type, method, weeks_before_end, period_start from forecasts
+    select
+        wanted.*,
+        row_number() over (order by scope_type, period_type, method, weeks_before_end, period_start) as range_number
+    from (select distinct scope_type, period_type, method, weeks_before_end, period_start from forecasts) as wanted
 ),
 
 -- The periods each range is learnt from: the last ones before.
@@ -47,26 +51,17 @@ learnt_from as (
         and told.method = ratio_periods.method
         and told.weeks_before_end = ratio_periods.weeks_before_end
         and told.period_start > ratio_periods.period_start
-    qualify row_number() over (
-        partition by told.scope_type, told.period_type, told.method, told.weeks_before_end, told.period_start
-        order by ratio_periods.period_start desc
-    ) <= policy.range_periods
+    qualify row_number() over (partition by told.range_number order by ratio_periods.period_start desc) <= policy.range_periods
 ),
 
 -- The ends are interpolated so that, of as many periods to come, a tenth lies beyond each.
 ranked as (
     select
-        learnt_from.*,
+        learnt_from.range_number,
+        learnt_from.past_start,
         ratios.ratio,
-        row_number() over (
-            partition by
-                learnt_from.scope_type, learnt_from.period_type, learnt_from.method, learnt_from.weeks_before_end, learnt_from.period_start
-            order by ratios.ratio
-        ) as place,
-        count(*) over (
-            partition by
-                learnt_from.scope_type, learnt_from.period_type, learnt_from.method, learnt_from.weeks_before_end, learnt_from.period_start
-        ) as n
+        row_number() over (partition by learnt_from.range_number order by ratios.ratio) as place,
+        count(*) over (partition by learnt_from.range_number) as n
     from learnt_from
     inner join ratios
         on learnt_from.scope_type = ratios.scope_type
@@ -76,18 +71,24 @@ ranked as (
         and learnt_from.past_start = ratios.period_start
 ),
 
-ranges as (
+quantiles as (
     select
-        scope_type,
-        period_type,
-        method,
-        weeks_before_end,
+        range_number,
         count(distinct past_start) as period_count,
         sum(ratio * greatest(1 - abs(place - greatest(0.1 * (n + 1), 1)), 0)) as low_ratio,
-        sum(ratio * greatest(1 - abs(place - least(0.9 * (n + 1), n)), 0)) as high_ratio,
-        period_start
+        sum(ratio * greatest(1 - abs(place - least(0.9 * (n + 1), n)), 0)) as high_ratio
     from ranked
-    group by scope_type, period_type, method, weeks_before_end, period_start
+    group by range_number
+),
+
+ranges as (
+    select
+        told.*,
+        quantiles.period_count,
+        quantiles.low_ratio,
+        quantiles.high_ratio
+    from told
+    inner join quantiles on told.range_number = quantiles.range_number
 ),
 
 ranged as (
