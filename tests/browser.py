@@ -101,7 +101,7 @@ def drawn(page: Any) -> None:
     page.wait_for_selector("[data-testid=stMain] p", timeout=60_000)
     until = time.monotonic() + 60
     before, alike = "", 0
-    while alike < 2:
+    while alike < 3:
         assert time.monotonic() < until, "the page was not drawn within a minute"
         page.wait_for_selector("[data-testid=stApp][data-test-script-state=notRunning]", timeout=60_000)
         said = text(page)
