@@ -9,7 +9,16 @@
     end
 {%- endmacro %}
 
-{# The same for a share, a part of each unit, within 0 and 1. Where most units are in whole or not at all, that interval has no width when
+{# That sum, exact to twelve decimals, so that the order of the rows does not matter. #}
+{% macro squares_around(above, below, ratio) -%}
+    sum(cast(
+        (cast({{ above }} as double) - {{ ratio }} * cast({{ below }} as double))
+        * (cast({{ above }} as double) - {{ ratio }} * cast({{ below }} as double))
+        as decimal(38, 12)
+    ))
+{%- endmacro %}
+
+{# The interval of a ratio for a share, a part of each unit, within 0 and 1. Where most units are in whole or not at all, that interval has no width when
    all are alike, a few customers who all stayed, and nobody knows that much: with `equal_n` it is the wider of that one and Wilson's for
    so many units of one size. #}
 {% macro share_interval(share, n, squares, total, side, equal_n=none) -%}
@@ -30,13 +39,4 @@
 {# So many units of one size tell as much of a share as units of these sizes (Kish 1965). #}
 {% macro equal_units(size) -%}
     cast(sum({{ size }}) as double) * cast(sum({{ size }}) as double) / nullif({{ sum_of_products(size, size) }}, 0)
-{%- endmacro %}
-
-{# That sum, exact to twelve decimals, so that the order of the rows does not matter. #}
-{% macro squares_around(above, below, ratio) -%}
-    sum(cast(
-        (cast({{ above }} as double) - {{ ratio }} * cast({{ below }} as double))
-        * (cast({{ above }} as double) - {{ ratio }} * cast({{ below }} as double))
-        as decimal(38, 12)
-    ))
 {%- endmacro %}

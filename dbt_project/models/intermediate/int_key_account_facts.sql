@@ -135,7 +135,7 @@ touches as (
         chosen.account_id,
         activities.user_id,
         -- Whoever has left the customer is no relationship any more.
-        case when not (coalesce(contacts._is_deleted, false) or not coalesce(contacts.is_active, true)) then activities.contact_id end
+        case when not coalesce(contacts._is_deleted, false) and coalesce(contacts.is_active, true) then activities.contact_id end
             as contact_id,
         contacts.seniority in ('c_level', 'vp', 'director') as is_senior,
         contacts.business_function,
