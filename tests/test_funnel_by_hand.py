@@ -8,7 +8,7 @@ import pytest
 
 from tests.conftest import Run
 from tests.extracts import ACCOUNTS, OPPORTUNITY_HEADER, USERS, write_extract
-from tests.warehouse import Warehouse
+from tests.warehouse import Warehouse, told_by_hand
 
 TABLES = [
     "core.opportunities",
@@ -51,10 +51,7 @@ def bridge(small_run: Run, tmp_path_factory: pytest.TempPathFactory) -> Warehous
         crm_opportunities=BRIDGE,
         crm_opportunity_changes=EVENTS,
     )
-    warehouse = Warehouse(small_run, folder / "home", TABLES)
-    warehouse.load([extract])
-    warehouse.build(date(2026, 3, 15))
-    return warehouse
+    return told_by_hand(small_run, folder / "home", TABLES, extract, date(2026, 3, 15))
 
 
 def moved(told: Warehouse, scope_type: str, scope_id: str) -> dict[str, float]:

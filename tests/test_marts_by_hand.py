@@ -9,7 +9,7 @@ import pytest
 
 from tests.conftest import Run
 from tests.extracts import write_extract
-from tests.warehouse import Warehouse
+from tests.warehouse import Warehouse, told_by_hand
 
 TABLES = [
     "core.opportunities",
@@ -94,10 +94,7 @@ def told_for(as_of: date, folder: Path, small_run: Run) -> Warehouse:
         finance_fx_rates=RATES,
         finance_targets=TARGETS,
     )
-    warehouse = Warehouse(small_run, folder / "home", TABLES)
-    warehouse.load([extract])
-    warehouse.build(as_of)
-    return warehouse
+    return told_by_hand(small_run, folder / "home", TABLES, extract, as_of)
 
 
 @pytest.fixture(scope="module")

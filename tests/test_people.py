@@ -9,7 +9,7 @@ import pytest
 
 from tests.conftest import Run
 from tests.extracts import write_extract
-from tests.warehouse import Warehouse
+from tests.warehouse import Warehouse, told_by_hand
 
 USERS = """\
 user_id,name,role,manager_id,region,segment,hired_on,terminated_on
@@ -69,10 +69,7 @@ def told_for(as_of: date, folder: Path, small_run: Run) -> Warehouse:
         crm_opportunity_team=TEAM,
         crm_quotas=QUOTAS,
     )
-    warehouse = Warehouse(small_run, folder / "home", ["people.quota_attainment"])
-    warehouse.load([extract])
-    warehouse.build(as_of)
-    return warehouse
+    return told_by_hand(small_run, folder / "home", ["people.quota_attainment"], extract, as_of)
 
 
 @pytest.fixture(scope="module")

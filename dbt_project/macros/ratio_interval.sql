@@ -18,9 +18,9 @@
     ))
 {%- endmacro %}
 
-{# The interval of a ratio for a share, a part of each unit, within 0 and 1. Where most units are in whole or not at all, that interval has no width when
-   all are alike, a few customers who all stayed, and nobody knows that much: with `equal_n` it is the wider of that one and Wilson's for
-   so many units of one size. #}
+{# The interval of a ratio for a share, a part of each unit, within 0 and 1. Where most units are in whole or not at all, that interval
+   has no width when all are alike, a few customers who all stayed, and nobody knows that much: with `equal_n` it is the wider of that
+   one and Wilson's for so many units of one size. #}
 {% macro share_interval(share, n, squares, total, side, equal_n=none) -%}
     case
         when {{ share }} is not null
