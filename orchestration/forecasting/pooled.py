@@ -37,15 +37,13 @@ def pooled_chances(
     weeks = np.minimum((ends[both] - reviews.day[both]) // 7, WEEKS_AT_MOST)
     weeks = np.zeros_like(weeks) if horizon in ("days", "ever") else np.maximum(weeks, 0)
     shares = np.bincount(result, minlength=4)[[WON, LOST, NO_DECISION]] / len(known)
-    told = np.tile(shares, (len(both), 1))
-    group, size = np.zeros(len(both), dtype=np.int64), 1
+    told = shares[None, :]
+    group = np.zeros(len(both), dtype=np.int64)
     for code in (reviews.stage[both], weeks, reviews.time[both]):
         width = int(code.max()) + 1
-        group, size = group * width + code, size * width
-        here = group[: len(known)]
-        n = np.bincount(here, minlength=size)
-        counts = np.bincount(here * 4 + result, minlength=size * 4).reshape(size, 4)[:, [WON, LOST, NO_DECISION]]
-        told = (counts[group] + strength * told) / (n[group] + strength)[:, None]
-    chances = told[len(known) :]
+        group, told = group * width + code, np.repeat(told, width, axis=0)
+        counts = np.bincount(group[: len(known)] * 4 + result, minlength=len(told) * 4).reshape(-1, 4)
+        told = (counts[:, [WON, LOST, NO_DECISION]] + strength * told) / (counts.sum(axis=1) + strength)[:, None]
+    chances = told[group[len(known) :]]
     chances[ends[rows] <= reviews.day[rows]] = 0.0
     return chances, float(shares[0])

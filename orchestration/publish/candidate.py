@@ -146,7 +146,7 @@ def candidate_folder(settings: Settings) -> Path:
 def write_candidate(settings: Settings) -> dict[str, int]:
     """Writes `sightline.duckdb`, one Parquet file a table, and the outcome model; returns rows per table.
 
-    Tables are written in the order of their columns, so that the same answer is the same bytes of Parquet.
+    Tables are written in the order of their keys, so that the same answer is the same bytes of Parquet.
     """
     folder = candidate_folder(settings)
     shutil.rmtree(folder, ignore_errors=True)
@@ -158,7 +158,7 @@ def write_candidate(settings: Settings) -> dict[str, int]:
         connection.execute(f"attach {literal(str(settings.warehouse))} as warehouse (read_only)")
     database = literal(str(folder / "sightline.duckdb"))
     connection.execute(f"attach {database} as release (storage_version '{STORAGE_VERSION}')")
-    found = marts(settings.manifest)
+    found, unique = marts(settings.manifest), keys(settings.manifest)
     for schema in sorted({mart.schema for mart in found}):
         connection.execute(f"create schema release.{schema}")
         (folder / "parquet" / schema).mkdir(parents=True)
@@ -176,7 +176,8 @@ def write_candidate(settings: Settings) -> dict[str, int]:
         file = folder / "parquet" / mart.schema / f"{mart.name}.parquet"
         with connection.cursor() as cursor:
             cursor.execute("set TimeZone = 'UTC'")
-            cursor.execute(f"create table {table} as select {columns} from {built} order by all")
+            order = ", ".join(f'"{name}"' for name in unique[mart.label])
+            cursor.execute(f"create table {table} as select {columns} from {built} order by {order}")
             cursor.execute(f"comment on table {table} is {literal(mart.description)}")
             for name, column in mart.columns.items():
                 cursor.execute(f'comment on column {table}."{name}" is {literal(column["description"])}')
