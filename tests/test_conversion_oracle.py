@@ -116,8 +116,12 @@ def told(demo_extract: Path, demo_release: Path, demo_release_past: Path) -> dic
     said: dict[str, Any] = {}
     for day, database in ((DEMO_AS_OF, demo_release), (DEMO_PAST, demo_release_past)):
         visits = conversion.read_visits(facts, day)
+        left_out = conversion.wins_without_losses(facts, day)
+        assert left_out
         ours = {
-            "funnel.stage_conversion": conversion.stage_conversion(visits, day),
+            "funnel.stage_conversion": conversion.stage_conversion(
+                [visit for visit in visits if visit.opportunity_id not in left_out], day
+            ),
             "funnel.stage_transitions": conversion.stage_transitions(visits, day),
             "funnel.sales_velocity": conversion.sales_velocity(facts, day),
             "funnel.win_rates": conversion.win_rates(facts, day),
@@ -261,7 +265,7 @@ def test_velocity_of_every_scope_and_period(told: dict[str, Any]) -> None:
         assert {key[0] for key in extra} <= {"seller"}
 
 
-COUNTS = ["won_count", "lost_count", "no_decision_count", "open_count", "n"]
+COUNTS = ["won_count", "lost_count", "no_decision_count", "open_count", "left_out_count", "n"]
 RATES = ["win_rate", "win_rate_low", "win_rate_high", "win_rate_narrow", "mean_won_amount", "median_won_amount"]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from datetime import date
 from decimal import Decimal
 from pathlib import Path
@@ -44,36 +45,55 @@ RELATIVE = 1e-9
 # The estimator
 
 
+ADMISSIONS = [
+    (512, 313, 89, 19), (353, 207, 17, 8), (120, 205, 202, 391), (138, 279, 131, 244), (53, 138, 94, 299),
+    (22, 351, 24, 317),
+]  # fmt: skip
+
+
 def test_mantel_haenszel_gives_the_published_admissions_to_berkeley() -> None:
     """Bickel, Hammel and O'Connell 1975, Science 187: 398-404, as R's `mantelhaen.test(UCBAdmissions)` gives them.
 
-    Its interval is that of Robins, Breslow and Greenland. Men admitted and rejected, women admitted and rejected.
+    Men admitted and rejected, women admitted and rejected.
     """
-    admissions = [
-        (512, 313, 89, 19), (353, 207, 17, 8), (120, 205, 202, 391), (138, 279, 131, 244), (53, 138, 94, 299),
-        (22, 351, 24, 317),
-    ]  # fmt: skip
-    assert signals.mantel_haenszel(admissions) == pytest.approx((0.9046968, 0.7719074, 1.0603298), abs=5e-8)
+    assert signals.mantel_haenszel(ADMISSIONS)[0] == pytest.approx(0.9046968, abs=5e-8)
 
 
 def test_mantel_haenszel_gives_the_published_smokers_of_eight_cities() -> None:
-    """Liu 1992, Int. J. Epidemiol. 21: 197-201, in Agresti, Categorical Data Analysis: 2.17, from 1.98 to 2.38."""
+    """Liu 1992, Int. J. Epidemiol. 21: 197-201, in Agresti, Categorical Data Analysis."""
     smokers = [
         (126, 100, 35, 61), (908, 688, 497, 807), (913, 747, 336, 598), (235, 172, 58, 121), (402, 308, 121, 215),
         (182, 156, 72, 98), (60, 99, 11, 43), (104, 89, 21, 36),
     ]  # fmt: skip
-    assert signals.mantel_haenszel(smokers) == pytest.approx((2.174, 1.984, 2.383), abs=5e-4)
+    assert signals.mantel_haenszel(smokers)[0] == pytest.approx(2.174, abs=5e-4)
 
 
-def test_mantel_haenszel_of_one_table_is_its_odds_ratio_with_the_interval_of_woolf() -> None:
-    ratio, low, high = signals.mantel_haenszel([(10, 20, 5, 40)])
-    spread = (1 / 10 + 1 / 20 + 1 / 5 + 1 / 40) ** 0.5
-    assert ratio == pytest.approx(4)
-    assert low == pytest.approx(4 * 2.718281828459045 ** (-1.959963984540054 * spread))
-    assert high == pytest.approx(4 * 2.718281828459045 ** (1.959963984540054 * spread))
-    assert signals.mantel_haenszel([(0, 0, 5, 40)]) == signals.mantel_haenszel([]) == (None, None, None)
+def test_mantel_haenszel_of_one_table_is_its_odds_ratio() -> None:
+    assert signals.mantel_haenszel([(10, 20, 5, 40)])[0] == pytest.approx(4)
+    assert signals.mantel_haenszel([(0, 0, 5, 40)]) == signals.mantel_haenszel([]) == (None, None)
     # 0 of 3 against 14 of 35: (1/2 x 21 1/2) / (3 1/2 x 14 1/2).
-    assert signals.mantel_haenszel([(0, 3, 14, 21)])[0] == pytest.approx(10.75 / 50.75)
+    ratio, error = signals.mantel_haenszel([(0, 3, 14, 21)])
+    assert ratio == pytest.approx(10.75 / 50.75)
+    assert error == pytest.approx((2 + 1 / 3.5 + 1 / 14.5 + 1 / 21.5) ** 0.5)
+
+
+@pytest.mark.parametrize("copies", [1, 5])
+def test_the_interval_from_leaving_out_parts_is_near_the_published_one_and_knows_copies(copies: int) -> None:
+    """Robins, Breslow and Greenland give 0.7719 to 1.0603 for Berkeley. To see each applicant five times tells no more."""
+    rows = [
+        (f"{place} {cell} {number}", place, cell in (0, 1), cell in (0, 2))
+        for place, table in enumerate(ADMISSIONS)
+        for cell, count in enumerate(table)
+        for number in range(count)
+        for _ in range(copies)
+    ]
+    seen = pd.DataFrame(rows, columns=["id", "stratum", "is_man", "is_bad"])
+    seen["weight"] = 1 / copies
+    seen["part"] = [hashlib.md5(one.encode()).hexdigest()[0] for one in seen["id"]]
+    ratio, low, high = signals.odds_of(seen, seen["is_man"].to_numpy())
+    assert ratio == pytest.approx(0.9046968, abs=5e-8)
+    assert low == pytest.approx(0.7719, abs=0.06)
+    assert high == pytest.approx(1.0603, abs=0.09)
 
 
 def test_nearest_rank_is_a_value_that_was_seen() -> None:
@@ -137,7 +157,7 @@ def tables_of(told: signals.Told) -> dict[str, pd.DataFrame]:
         "funnel.deal_signals": told.deal_signals,
         "funnel.deal_health": told.deal_health,
         "funnel.signal_effectiveness": told.effectiveness.rename(
-            columns={"bad_count": "lost_or_slipped_count", "fired_bad_count": "fired_lost_or_slipped_count"}
+            columns={"bad_share": "lost_or_slipped_share", "fired_bad_share": "fired_lost_or_slipped_share"}
         ),
         "funnel.review_agenda": told.agenda,
     }
@@ -234,7 +254,7 @@ def test_what_is_compared_has_something_to_say(day: date, expected: dict[date, d
     assert set(tables["intermediate.int_deal_reviews"]["norm_level"].dropna()) >= {"type and stage", "stage"}
     assert len(verdicts) > 5000 and verdicts["p_win"].notna().sum() > 5000
     judged = tables["intermediate.int_signal_standing"]
-    assert (judged["fired_count"] >= signals.POLICY["signal_minimum_fired"]).sum() == 0, "now some are judged"
+    assert set(judged["fired_count"] >= signals.POLICY["signal_minimum_fired"]) == {True, False}
 
 
 # What the demo company never does

@@ -342,6 +342,7 @@ def opportunity_measures(facts: Facts, as_of: date) -> pd.DataFrame:
 
 @dataclass(frozen=True)
 class Visit:
+    opportunity_id: str
     stage: str
     segment: str | None
     entered_on: date
@@ -361,6 +362,7 @@ def read_visits(facts: Facts, as_of: date) -> list[Visit]:
         made.append(
             Visit(
                 stage=row["stage"],
+                opportunity_id=row["opportunity_id"],
                 segment=segments[row["opportunity_id"]],
                 entered_on=row["entered_at"].date(),
                 exited_on=None if is_censored else until.date(),
@@ -468,7 +470,12 @@ def sellers(facts: Facts, as_of: date, known: list[Opportunity]) -> set[str]:
 def sales_velocity(facts: Facts, as_of: date) -> pd.DataFrame:
     known = [one for one in opportunities(facts, as_of) if not one.is_deleted]
     decided = [one for one in known if not one.is_open and one.closed_on]
-    population = [one for one in decided if one.cycle_days is not None and one.amount is not None]
+    left_out = wins_without_losses(facts, as_of)
+    population = [
+        one
+        for one in decided
+        if one.cycle_days is not None and one.amount is not None and one.opportunity_id not in left_out
+    ]
     scopes = {scope for one in known for scope in one.scopes} | {("company", "company")}
     scopes |= {("seller", seller) for seller in sellers(facts, as_of, known)}
     first = min(one.closed_on for one in decided if one.closed_on)
@@ -515,7 +522,17 @@ def total(amounts: list[Decimal | None]) -> Decimal | None:
     return None if amounts and not known else sum(known, Decimal(0))
 
 
-def win_rate_row(members: list[Opportunity]) -> dict[str, Any]:
+def wins_without_losses(facts: Facts, as_of: date) -> set[str]:
+    """Deals won before the first lost one, where they are so many that lost ones were not recorded (one source)."""
+    decided = [one for one in opportunities(facts, as_of) if not one.is_deleted and not one.is_open and one.closed_on]
+    first_lost = min((one.closed_on for one in decided if one.outcome in ("lost", "no_decision")), default=date.max)
+    before = {one.opportunity_id for one in decided if one.outcome == "won" and one.closed_on < first_lost}
+    policy = pd.read_csv(Path("seeds") / "deal_policy.csv", index_col="name")["value"]
+    return before if len(before) >= policy["wins_without_losses"] else set()
+
+
+def win_rate_row(every: list[Opportunity], left_out: set[str]) -> dict[str, Any]:
+    members = [one for one in every if one.opportunity_id not in left_out]
     won = [one for one in members if one.outcome == "won"]
     lost = [one for one in members if one.outcome == "lost"]
     closed = [one for one in members if not one.is_open]
@@ -529,6 +546,7 @@ def win_rate_row(members: list[Opportunity]) -> dict[str, Any]:
         "lost_count": len(lost),
         "no_decision_count": n - len(won) - len(lost),
         "open_count": len(members) - n,
+        "left_out_count": len(every) - len(members),
         "n": n,
         "win_rate": len(won) / n if n else None,
         "win_rate_low": low,
@@ -548,6 +566,7 @@ def win_rate_row(members: list[Opportunity]) -> dict[str, Any]:
 def win_rates(facts: Facts, as_of: date) -> pd.DataFrame:
     """Amounts are weighed by amount: the demo company knows that of its lost deals too."""
     every = [one for one in opportunities(facts, as_of) if not one.is_deleted]
+    left_out = wins_without_losses(facts, as_of)
     rows = []
     for basis in ("closed", "created"):
         known = [one for one in every if basis == "closed" or one.created_on]
@@ -582,7 +601,7 @@ def win_rates(facts: Facts, as_of: date) -> pd.DataFrame:
                     one for one in known if one.opportunity_id in days and start <= days[one.opportunity_id] <= end
                 ]
         for dimension, members in dimensions.items():
-            made = {member: win_rate_row(some) for member, some in members.items()}
+            made = {member: win_rate_row(some, left_out) for member, some in members.items()}
             shrunk = shrunk_rates([(row["won_count"], row["n"]) for row in made.values()])
             for (member, row), rate in zip(made.items(), shrunk, strict=True):
                 rows.append(

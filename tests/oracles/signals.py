@@ -783,72 +783,84 @@ def deal_chances(table: pd.DataFrame) -> pd.DataFrame:
 # 4. Whether a signal earns its place
 
 
-def mantel_haenszel(tables: Sequence[tuple[float, ...]]) -> tuple[float, float, float] | tuple[None, None, None]:
-    """Common odds ratio and its 95 % interval of 2 x 2 tables (a, b, c, d): exposed cases and others, unexposed ones.
+def mantel_haenszel(tables: Sequence[tuple[float, ...]]) -> tuple[float, float] | tuple[None, None]:
+    """Common odds ratio of 2 x 2 tables (a, b, c, d): exposed cases and others, unexposed ones; and an error of its log.
 
-    Mantel and Haenszel 1959, J. Natl. Cancer Inst. 22: 719-748; the variance of its logarithm is that of Robins,
-    Breslow and Greenland 1986, Biometrics 42: 311-323. Where it would be 0 or endless all tables are taken as one, with
-    half a case more in each cell; nothing where nothing can be compared.
+    Mantel and Haenszel 1959, J. Natl. Cancer Inst. 22: 719-748. Where it would be 0 or endless all tables are taken as
+    one, with half a case more in each cell, and only then there is an error; nothing where nothing can be compared.
     """
     cells = np.array([table for table in tables if sum(table) > 0], dtype=float).reshape(-1, 4)
     if len(cells) == 0:
-        return None, None, None
+        return None, None
+    error = math.nan
     if (cells[:, 0] * cells[:, 3]).any() != (cells[:, 1] * cells[:, 2]).any():
         cells = cells.sum(axis=0, keepdims=True) + 0.5
+        error = math.sqrt((1 / cells).sum())
     a, b, c, d = cells.T
     n = cells.sum(axis=1)
-    with_case, without_case = a * d / n, b * c / n
-    agreeing, contrary = (a + d) / n, (b + c) / n
-    r, s = with_case.sum(), without_case.sum()
-    if r == 0 or s == 0:
+    with_case, without_case = (a * d / n).sum(), (b * c / n).sum()
+    if with_case == 0 or without_case == 0:
+        return None, None
+    return with_case / without_case, error
+
+
+def odds_of(deals: pd.DataFrame, hit: np.ndarray) -> tuple[float | None, float | None, float | None]:
+    """Odds ratio and its 95 % interval of reviews, each with its `weight`, `is_bad`, `stratum` and the `part` of its deal."""
+    bad, weight = deals["is_bad"].to_numpy(bool), deals["weight"].to_numpy(float)
+    part, stratum = deals["part"].to_numpy(), deals["stratum"].to_numpy()
+    size = stratum.max() + 1 if len(stratum) else 0
+
+    def tables(kept: np.ndarray) -> list[tuple[float, ...]]:
+        cells = [
+            np.bincount(stratum, weights=weight * (which & kept), minlength=size)
+            for which in (hit & bad, hit & ~bad, ~hit & bad, ~hit & ~bad)
+        ]
+        return list(zip(*cells, strict=True))
+
+    ratio, error = mantel_haenszel(tables(np.ones(len(deals), dtype=bool)))
+    if ratio is None or error is None:
         return None, None, None
-    variance = (
-        (agreeing * with_case).sum() / (2 * r**2)
-        + (agreeing * without_case + contrary * with_case).sum() / (2 * r * s)
-        + (contrary * without_case).sum() / (2 * s**2)
-    )
-    reach = NormalDist().inv_cdf(0.975) * math.sqrt(variance)
-    return r / s, r / s * math.exp(-reach), r / s * math.exp(reach)
+    if math.isnan(error):
+        without = [mantel_haenszel(tables(part != digit)) for digit in "0123456789abcdef"]
+        if any(one is None or not math.isnan(wrong) for one, wrong in without):  # type: ignore[arg-type]
+            return ratio, None, None
+        logs = np.log([one for one, _ in without])
+        error = math.sqrt(15 / 16 * ((logs - logs.mean()) ** 2).sum())
+    reach = 2.131449545559323 * error
+    return ratio, ratio * math.exp(-reach), ratio * math.exp(reach)
 
 
-def draw(table: pd.DataFrame) -> pd.DataFrame:
-    """One review of each decided deal, by lot."""
+def shares(table: pd.DataFrame) -> pd.DataFrame:
+    """The reviews of decided deals, those of one deal together with the weight of one."""
     decided = table[~table["is_open"] & table["closed_on"].notna()].copy()
-    decided["lot"] = [
-        hashlib.md5(f"{opportunity_id}{day}".encode()).hexdigest()
-        for opportunity_id, day in zip(decided["opportunity_id"], decided["snapshot_date"], strict=True)
-    ]
-    drawn = decided.loc[decided.groupby("opportunity_id")["lot"].idxmin()].copy()
-    drawn["is_bad"] = ~drawn["is_won"] | (drawn["closed"] > ordinals(drawn["dated_quarter_end"]))
-    return drawn
+    reviews_of = decided.groupby("opportunity_id")["opportunity_id"].transform("size")
+    decided["weight"] = (1 / reviews_of).round(12)
+    decided["part"] = [hashlib.md5(one.encode()).hexdigest()[0] for one in decided["opportunity_id"]]
+    decided["is_bad"] = ~decided["is_won"] | (decided["closed"] > ordinals(decided["dated_quarter_end"]))
+    return decided
 
 
-def standing(table: pd.DataFrame, fired: pd.DataFrame) -> pd.DataFrame:
+def standing(table: pd.DataFrame, fired: pd.DataFrame, left_out: set[str]) -> pd.DataFrame:
     """One row per month, signal and segment: how the signal had done on the deals that were decided by then."""
-    drawn = draw(table)
+    decided = shares(table[~table["opportunity_id"].isin(left_out)])
+    decided["stratum"] = decided.groupby(["opportunity_type", "stage"]).ngroup()
     hits = set(map(tuple, fired[["opportunity_id", "snapshot_date", "signal"]].to_numpy()))
     for signal in SIGNALS:
-        drawn[signal] = [
-            (key, day, signal) in hits for key, day in zip(drawn["opportunity_id"], drawn["snapshot_date"], strict=True)
+        decided[signal] = [
+            (key, day, signal) in hits
+            for key, day in zip(decided["opportunity_id"], decided["snapshot_date"], strict=True)
         ]
     rows = []
+    newest = max(table["month_start"])
     for month in sorted(set(table["month_start"])):
-        past = drawn[drawn["closed"] < month.toordinal()]
-        for segment in ["all", *sorted(set(past["segment"]))]:
+        past = decided[decided["closed"] < month.toordinal()]
+        for segment in ["all", *(sorted(set(past["segment"])) if month == newest else [])]:
             part = past if segment == "all" else past[past["segment"] == segment]
-            bad = part["is_bad"].to_numpy()
-            strata = part.groupby(["opportunity_type", "stage"]).ngroup().to_numpy()
+            weight, bad = part["weight"].to_numpy(float), part["is_bad"].to_numpy(bool)
             for signal in SIGNALS:
-                hit = part[signal].to_numpy()
-                tables = [
-                    tuple(
-                        float(np.sum((strata == one) & which))
-                        for which in (hit & bad, hit & ~bad, ~hit & bad, ~hit & ~bad)
-                    )
-                    for one in range(strata.max() + 1 if len(strata) else 0)
-                ]
-                odds_ratio, low, high = mantel_haenszel(tables)
-                fired_count = int(hit.sum())
+                hit = part[signal].to_numpy(bool)
+                odds_ratio, low, high = odds_of(part, hit)
+                fired_count = part["opportunity_id"][hit].nunique()
                 is_judged = fired_count >= POLICY["signal_minimum_fired"]
                 is_off = is_judged and (low is None or low <= 1)
                 rows.append(
@@ -856,10 +868,11 @@ def standing(table: pd.DataFrame, fired: pd.DataFrame) -> pd.DataFrame:
                         "month_start": month,
                         "signal": signal,
                         "segment": segment,
-                        "n": len(part),
+                        "n": round(weight.sum()),
                         "fired_count": fired_count,
-                        "bad_count": int(bad.sum()),
-                        "fired_bad_count": int((hit & bad).sum()),
+                        "fired_share": weight[hit].sum(),
+                        "bad_share": weight[bad].sum(),
+                        "fired_bad_share": weight[hit & bad].sum(),
                         "odds_ratio": odds_ratio,
                         "odds_ratio_low": low,
                         "odds_ratio_high": high,
@@ -874,27 +887,25 @@ def effectiveness(table: pd.DataFrame, fired: pd.DataFrame, standings: pd.DataFr
     month = max(table["month_start"])
     lasting = table[~table["is_open"] & ~table["is_won"] & (table["closed"] < month.toordinal())]
     joined = fired.merge(lasting[["opportunity_id", "snapshot_date", "segment", "day", "closed"]])
-    drawn = draw(table).set_index("opportunity_id")["segment"]
     rows = []
     for row in standings[standings["month_start"] == month].to_dict("records"):
-        fired_count, bad_count = row["fired_count"], row["bad_count"]
-        right = row["fired_bad_count"]
+        fired_share, bad_share, right = row["fired_share"], row["bad_share"], row["fired_bad_share"]
         mine = joined[joined["signal"] == row["signal"]]
         if row["segment"] != "all":
-            mine = mine[mine["opportunity_id"].map(drawn) == row["segment"]]
+            mine = mine[mine["segment"] == row["segment"]]
         leads = mine.groupby("opportunity_id").apply(
             lambda one: one["closed"].iloc[0] - one["day"].min(), include_groups=False
         )
-        precision = right / fired_count if fired_count else None
-        low, high = conversion.wilson(precision, fired_count) if precision is not None else (None, None)
+        precision = right / fired_share if fired_share else None
+        low, high = conversion.wilson(precision, row["fired_count"]) if precision is not None else (None, None)
         rows.append(
             {
                 **row,
-                "base_rate": bad_count / row["n"] if row["n"] else None,
+                "base_rate": bad_share / row["n"] if row["n"] else None,
                 "precision": precision,
                 "precision_low": low,
                 "precision_high": high,
-                "recall": right / bad_count if bad_count else None,
+                "recall": right / bad_share if bad_share else None,
                 "median_lead_days": float(median(leads)) if len(leads) else None,
             }
         )
@@ -1228,7 +1239,7 @@ def tell(facts: Facts, company: Company) -> Told:
     chances = deal_chances(table)
     at_sight = at_sight.merge(table[["opportunity_id", "snapshot_date", "norm_level", "norm_n"]])
     fired = pd.concat([at_sight, over_called(table, chances)], ignore_index=True)
-    standings = standing(table, fired)
+    standings = standing(table, fired, conversion.wins_without_losses(facts, as_of))
     decided = verdicts(facts, company, table, fired, standings, chances)
     return Told(
         reviews=table,

@@ -51,7 +51,7 @@ lead_times as (
 rated as (
     select
         standing.*,
-        cast(standing.fired_bad_count as double) / nullif(standing.fired_count, 0) as precision_share
+        standing.fired_bad_share / nullif(standing.fired_share, 0) as precision_share
     from standing
     inner join today on standing.month_start = today.month_start
 ),
@@ -63,13 +63,14 @@ final as (
         rated.reason,
         rated.n,
         rated.fired_count,
-        rated.bad_count as lost_or_slipped_count,
-        rated.fired_bad_count as fired_lost_or_slipped_count,
-        cast(rated.bad_count as double) / nullif(rated.n, 0) as base_rate,
+        rated.fired_share,
+        rated.bad_share as lost_or_slipped_share,
+        rated.fired_bad_share as fired_lost_or_slipped_share,
+        rated.bad_share / nullif(rated.n, 0) as base_rate,
         rated.precision_share as precision,
         {{ wilson('rated.precision_share', 'cast(rated.fired_count as double)', -1) }} as precision_low,
         {{ wilson('rated.precision_share', 'cast(rated.fired_count as double)', 1) }} as precision_high,
-        cast(rated.fired_bad_count as double) / nullif(rated.bad_count, 0) as recall,
+        rated.fired_bad_share / nullif(rated.bad_share, 0) as recall,
         rated.odds_ratio,
         rated.odds_ratio_low,
         rated.odds_ratio_high,

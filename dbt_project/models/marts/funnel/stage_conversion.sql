@@ -1,7 +1,10 @@
 {%- set periods = ['quarter', 'year'] %}
 {%- set cell = 'period_type, period_start, segment, stage' %}
 with visits as (
-    select * from {{ ref('stage_visits') }}
+    select visits.*
+    from {{ ref('stage_visits') }} as visits
+    left join {{ ref('int_wins_without_losses') }} as alone on visits.opportunity_id = alone.opportunity_id
+    where alone.opportunity_id is null
 ),
 
 calendar as (

@@ -4,8 +4,12 @@
     'opportunity_type': ('opportunity_type', 'opportunity_type'), 'lead_source': ('lead_source', 'lead_source'),
 } %}
 with deals as (
-    select * from {{ ref('opportunities') }}
-    where not is_deleted
+    select
+        deals.*,
+        alone.opportunity_id is not null as is_left_out
+    from {{ ref('opportunities') }} as deals
+    left join {{ ref('int_wins_without_losses') }} as alone on deals.opportunity_id = alone.opportunity_id
+    where not deals.is_deleted
 ),
 
 sellers as (
@@ -132,28 +136,29 @@ counted as (
         member,
         max(member_name) as member_name,
         max(period_start) as period_start,
-        count(case when is_won then 1 end) as won_count,
+        count(case when is_won and not is_left_out then 1 end) as won_count,
         count(case when is_lost then 1 end) as lost_count,
         count(case when is_no_decision then 1 end) as no_decision_count,
         count(case when is_open then 1 end) as open_count,
+        count(case when is_left_out then 1 end) as left_out_count,
         case
-            when count(case when is_won then 1 end) > 0 then sum(case when is_won then amount end)
-            when count(case when not is_open then 1 end) > 0 then 0
+            when count(case when is_won and not is_left_out then 1 end) > 0 then sum(case when is_won and not is_left_out then amount end)
+            when count(case when not is_open and not is_left_out then 1 end) > 0 then 0
         end as won_amount,
         case
-            when count(case when is_won then 1 end) > 0 then sum(case when is_won then list_amount end)
-            when count(case when not is_open then 1 end) > 0 then 0
+            when count(case when is_won and not is_left_out then 1 end) > 0 then sum(case when is_won and not is_left_out then list_amount end)
+            when count(case when not is_open and not is_left_out then 1 end) > 0 then 0
         end as won_list_amount,
         case
             when count(case when is_lost then 1 end) > 0 then sum(case when is_lost then list_amount end)
-            when count(case when not is_open then 1 end) > 0 then 0
+            when count(case when not is_open and not is_left_out then 1 end) > 0 then 0
         end as lost_list_amount,
-        sum(case when not is_open then list_amount end) as closed_list_amount,
-        sum(case when not is_open then amount end) as closed_amount,
-        median(cast(case when is_won then amount end as double)) as median_won_amount,
-        sum(case when not is_open then cycle_days end) as cycle_days,
-        count(case when not is_open then cycle_days end) as cycle_count,
-        median(cast(case when not is_open then cycle_days end as double)) as median_cycle_days
+        sum(case when not is_open and not is_left_out then list_amount end) as closed_list_amount,
+        sum(case when not is_open and not is_left_out then amount end) as closed_amount,
+        median(cast(case when is_won and not is_left_out then amount end as double)) as median_won_amount,
+        sum(case when not is_open and not is_left_out then cycle_days end) as cycle_days,
+        count(case when not is_open and not is_left_out then cycle_days end) as cycle_count,
+        median(cast(case when not is_open and not is_left_out then cycle_days end as double)) as median_cycle_days
     from placed
     group by basis, dimension, member
 ),
@@ -169,6 +174,7 @@ complete as (
         coalesce(counted.lost_count, 0) as lost_count,
         coalesce(counted.no_decision_count, 0) as no_decision_count,
         coalesce(counted.open_count, 0) as open_count,
+        coalesce(counted.left_out_count, 0) as left_out_count,
         coalesce(counted.won_count, 0) + coalesce(counted.lost_count, 0) + coalesce(counted.no_decision_count, 0) as n,
         counted.won_amount,
         counted.won_list_amount,
@@ -222,6 +228,7 @@ final as (
         member_name,
         amount_basis,
         case
+            when n = 0 and left_out_count > 0 then 'only won deals are on record'
             when n = 0 and open_count = 0 then 'no deal'
             when n = 0 then 'no closed deal'
         end as reason,
@@ -229,6 +236,7 @@ final as (
         lost_count,
         no_decision_count,
         open_count,
+        left_out_count,
         n,
         win_rate,
         {{ wilson('win_rate', 'cast(n as double)', -1) }} as win_rate_low,
