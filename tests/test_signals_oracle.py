@@ -79,7 +79,7 @@ def test_mantel_haenszel_of_one_table_is_its_odds_ratio() -> None:
 
 @pytest.mark.parametrize("copies", [1, 5])
 def test_the_interval_from_leaving_out_parts_is_near_the_published_one_and_knows_copies(copies: int) -> None:
-    """Robins, Breslow and Greenland give 0.7719 to 1.0603 for Berkeley. To see each applicant five times tells no more."""
+    """Robins, Breslow and Greenland give 0.7719 to 1.0603. To see each applicant five times tells no more."""
     rows = [
         (f"{place} {cell} {number}", place, cell in (0, 1), cell in (0, 2))
         for place, table in enumerate(ADMISSIONS)

@@ -18,7 +18,7 @@ from decimal import Decimal
 from fractions import Fraction
 from functools import cached_property
 from pathlib import Path
-from statistics import NormalDist, median
+from statistics import median
 from typing import Any
 
 import numpy as np
@@ -784,7 +784,7 @@ def deal_chances(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def mantel_haenszel(tables: Sequence[tuple[float, ...]]) -> tuple[float, float] | tuple[None, None]:
-    """Common odds ratio of 2 x 2 tables (a, b, c, d): exposed cases and others, unexposed ones; and an error of its log.
+    """Common odds ratio of 2 x 2 tables (a, b, c, d), exposed cases and others, unexposed ones; an error of its log.
 
     Mantel and Haenszel 1959, J. Natl. Cancer Inst. 22: 719-748. Where it would be 0 or endless all tables are taken as
     one, with half a case more in each cell, and only then there is an error; nothing where nothing can be compared.
@@ -805,7 +805,7 @@ def mantel_haenszel(tables: Sequence[tuple[float, ...]]) -> tuple[float, float] 
 
 
 def odds_of(deals: pd.DataFrame, hit: np.ndarray) -> tuple[float | None, float | None, float | None]:
-    """Odds ratio and its 95 % interval of reviews, each with its `weight`, `is_bad`, `stratum` and the `part` of its deal."""
+    """Odds ratio and its 95 % interval of reviews, with `weight`, `is_bad`, `stratum` and the `part` of the deal."""
     bad, weight = deals["is_bad"].to_numpy(bool), deals["weight"].to_numpy(float)
     part, stratum = deals["part"].to_numpy(), deals["stratum"].to_numpy()
     size = stratum.max() + 1 if len(stratum) else 0
