@@ -9,9 +9,9 @@
 {%- endmacro %}
 
 {# A rate drawn towards the mean of its group, the more the fewer cases it rests on; null without a case. #}
-{% macro shrunk_rate() -%}
+{% macro shrunk_rate(cases='won_count') -%}
     case
         when n > 0 and coalesce(correlation, 0) <= 0 then mean_rate
-        when n > 0 then (won_count + (1 / least(correlation, 1) - 1) * mean_rate) / (n + (1 / least(correlation, 1) - 1))
+        when n > 0 then ({{ cases }} + (1 / least(correlation, 1) - 1) * mean_rate) / (n + (1 / least(correlation, 1) - 1))
     end
 {%- endmacro %}

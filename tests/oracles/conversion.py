@@ -531,31 +531,36 @@ def wins_without_losses(facts: Facts, as_of: date) -> set[str]:
     return before if len(before) >= policy["wins_without_losses"] else set()
 
 
-def win_rate_row(every: list[Opportunity], left_out: set[str]) -> dict[str, Any]:
-    members = [one for one in every if one.opportunity_id not in left_out]
+def win_rate_row(members: list[Opportunity], left_out: set[str]) -> dict[str, Any]:
     won = [one for one in members if one.outcome == "won"]
     lost = [one for one in members if one.outcome == "lost"]
     closed = [one for one in members if not one.is_open]
-    n = len(closed)
-    low, high = wilson(len(won) / n if n else 0.0, n)
+    rated = [one for one in closed if one.opportunity_id not in left_out]
+    rated_won = [one for one in won if one.opportunity_id not in left_out]
+    n = len(rated)
+    low, high = wilson(len(rated_won) / n if n else 0.0, n)
     amounts = [one.amount for one in won if one.amount is not None]
-    won_amount, closed_amount = total([one.amount for one in won]), total([one.amount for one in closed])
+    won_amount, rated_won_amount = total([one.amount for one in won]), total([one.amount for one in rated_won])
+    rated_amount = total([one.amount for one in rated])
     cycles = [one.cycle_days for one in closed if one.cycle_days is not None]
     return {
         "won_count": len(won),
         "lost_count": len(lost),
-        "no_decision_count": n - len(won) - len(lost),
-        "open_count": len(members) - n,
-        "left_out_count": len(every) - len(members),
+        "no_decision_count": len(closed) - len(won) - len(lost),
+        "open_count": len(members) - len(closed),
+        "left_out_count": len(closed) - n,
         "n": n,
-        "win_rate": len(won) / n if n else None,
+        "rated_won_count": len(rated_won),
+        "win_rate": len(rated_won) / n if n else None,
         "win_rate_low": low,
         "win_rate_high": high,
-        "win_rate_narrow": len(won) / (len(won) + len(lost)) if won or lost else None,
-        "won_amount": won_amount if n else None,
-        "won_list_amount": total([one.list_amount for one in won]) if n else None,
-        "lost_list_amount": total([one.list_amount for one in lost]) if n else None,
-        "win_rate_amount": float(won_amount / closed_amount) if won_amount is not None and closed_amount else None,
+        "win_rate_narrow": len(rated_won) / (len(rated_won) + len(lost)) if rated_won or lost else None,
+        "won_amount": won_amount if closed else None,
+        "won_list_amount": total([one.list_amount for one in won]) if closed else None,
+        "lost_list_amount": total([one.list_amount for one in lost]) if closed else None,
+        "win_rate_amount": float(rated_won_amount / rated_amount)
+        if rated_won_amount is not None and rated_amount
+        else None,
         "mean_won_amount": float(sum(amounts) / len(amounts)) if amounts else None,
         "median_won_amount": float(median(amounts)) if amounts else None,
         "mean_cycle_days": mean(cycles) if cycles else None,
@@ -602,7 +607,7 @@ def win_rates(facts: Facts, as_of: date) -> pd.DataFrame:
                 ]
         for dimension, members in dimensions.items():
             made = {member: win_rate_row(some, left_out) for member, some in members.items()}
-            shrunk = shrunk_rates([(row["won_count"], row["n"]) for row in made.values()])
+            shrunk = shrunk_rates([(row["rated_won_count"], row["n"]) for row in made.values()])
             for (member, row), rate in zip(made.items(), shrunk, strict=True):
                 rows.append(
                     {

@@ -34,8 +34,8 @@ decided as (
         cast(1.0 / count(*) over (partition by reviews.opportunity_id) as decimal(18, 12)) as share,
         reviews.snapshot_date
     from {{ ref('int_deal_reviews') }} as reviews
-    left join {{ ref('int_wins_without_losses') }} as alone on reviews.opportunity_id = alone.opportunity_id
-    where reviews.closed_on is not null and reviews.snapshot_date < reviews.closed_on and alone.opportunity_id is null
+    inner join {{ ref('opportunities') }} as deals on reviews.opportunity_id = deals.opportunity_id
+    where reviews.closed_on is not null and reviews.snapshot_date < reviews.closed_on and not deals.is_before_losses
 ),
 
 in_segments as (

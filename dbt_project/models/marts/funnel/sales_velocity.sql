@@ -1,12 +1,8 @@
 {%- set periods = ['quarter', 'year'] %}
 -- One population for all four factors: deals decided in the period whose creation and amount are known.
 with deals as (
-    select
-        deals.*,
-        alone.opportunity_id is not null as is_left_out
-    from {{ ref('opportunities') }} as deals
-    left join {{ ref('int_wins_without_losses') }} as alone on deals.opportunity_id = alone.opportunity_id
-    where not deals.is_deleted and not deals.is_open and deals.cycle_days is not null and deals.amount is not null
+    select * from {{ ref('opportunities') }}
+    where not is_deleted and not is_open and cycle_days is not null and amount is not null
 ),
 
 reporting_lines as (
@@ -28,12 +24,12 @@ calendar as (
 
 scoped_deals as (
     {%- for scope, member in {'company': "'company'", 'region': 'region', 'segment': 'segment', 'seller': 'owner_id'}.items() %}
-    select '{{ scope }}' as scope_type, {{ member }} as scope_id, is_won, is_left_out, amount, cycle_days, closed_on
+    select '{{ scope }}' as scope_type, {{ member }} as scope_id, is_won, is_before_losses, amount, cycle_days, closed_on
     from deals
     where {{ member }} is not null
     union all
     {%- endfor %}
-    select 'manager' as scope_type, reporting_lines.manager_id as scope_id, is_won, is_left_out, amount, cycle_days, closed_on
+    select 'manager' as scope_type, reporting_lines.manager_id as scope_id, is_won, is_before_losses, amount, cycle_days, closed_on
     from deals
     inner join reporting_lines
         on deals.owner_id = reporting_lines.rep_id
@@ -59,11 +55,11 @@ counted as (
         scope_id,
         period_type,
         period_start,
-        count(case when not is_left_out then 1 end) as n,
-        count(case when is_left_out then 1 end) as left_out_count,
-        count(case when is_won and not is_left_out then 1 end) as won_count,
-        sum(case when is_won and not is_left_out then amount end) as won_amount,
-        percentile_cont(0.5) within group (order by case when not is_left_out then cycle_days end) as median_cycle_days
+        count(case when not is_before_losses then 1 end) as n,
+        count(case when is_before_losses then 1 end) as left_out_count,
+        count(case when is_won and not is_before_losses then 1 end) as won_count,
+        sum(case when is_won and not is_before_losses then amount end) as won_amount,
+        percentile_cont(0.5) within group (order by case when not is_before_losses then cycle_days end) as median_cycle_days
     from dated
     group by scope_type, scope_id, period_type, period_start
 ),

@@ -3,8 +3,8 @@
 with visits as (
     select visits.*
     from {{ ref('stage_visits') }} as visits
-    left join {{ ref('int_wins_without_losses') }} as alone on visits.opportunity_id = alone.opportunity_id
-    where alone.opportunity_id is null
+    inner join {{ ref('opportunities') }} as deals on visits.opportunity_id = deals.opportunity_id
+    where not deals.is_before_losses
 ),
 
 calendar as (

@@ -4,12 +4,8 @@
     'opportunity_type': ('opportunity_type', 'opportunity_type'), 'lead_source': ('lead_source', 'lead_source'),
 } %}
 with deals as (
-    select
-        deals.*,
-        alone.opportunity_id is not null as is_left_out
-    from {{ ref('opportunities') }} as deals
-    left join {{ ref('int_wins_without_losses') }} as alone on deals.opportunity_id = alone.opportunity_id
-    where not deals.is_deleted
+    select * from {{ ref('opportunities') }}
+    where not is_deleted
 ),
 
 sellers as (
@@ -136,29 +132,31 @@ counted as (
         member,
         max(member_name) as member_name,
         max(period_start) as period_start,
-        count(case when is_won and not is_left_out then 1 end) as won_count,
+        count(case when is_won then 1 end) as won_count,
         count(case when is_lost then 1 end) as lost_count,
         count(case when is_no_decision then 1 end) as no_decision_count,
         count(case when is_open then 1 end) as open_count,
-        count(case when is_left_out then 1 end) as left_out_count,
+        count(case when is_before_losses then 1 end) as left_out_count,
+        sum(case when is_before_losses then amount end) as left_out_amount,
+        sum(case when is_before_losses then list_amount end) as left_out_list_amount,
         case
-            when count(case when is_won and not is_left_out then 1 end) > 0 then sum(case when is_won and not is_left_out then amount end)
-            when count(case when not is_open and not is_left_out then 1 end) > 0 then 0
+            when count(case when is_won then 1 end) > 0 then sum(case when is_won then amount end)
+            when count(case when not is_open then 1 end) > 0 then 0
         end as won_amount,
         case
-            when count(case when is_won and not is_left_out then 1 end) > 0 then sum(case when is_won and not is_left_out then list_amount end)
-            when count(case when not is_open and not is_left_out then 1 end) > 0 then 0
+            when count(case when is_won then 1 end) > 0 then sum(case when is_won then list_amount end)
+            when count(case when not is_open then 1 end) > 0 then 0
         end as won_list_amount,
         case
             when count(case when is_lost then 1 end) > 0 then sum(case when is_lost then list_amount end)
-            when count(case when not is_open and not is_left_out then 1 end) > 0 then 0
+            when count(case when not is_open then 1 end) > 0 then 0
         end as lost_list_amount,
-        sum(case when not is_open and not is_left_out then list_amount end) as closed_list_amount,
-        sum(case when not is_open and not is_left_out then amount end) as closed_amount,
-        median(cast(case when is_won and not is_left_out then amount end as double)) as median_won_amount,
-        sum(case when not is_open and not is_left_out then cycle_days end) as cycle_days,
-        count(case when not is_open and not is_left_out then cycle_days end) as cycle_count,
-        median(cast(case when not is_open and not is_left_out then cycle_days end as double)) as median_cycle_days
+        sum(case when not is_open then list_amount end) as closed_list_amount,
+        sum(case when not is_open then amount end) as closed_amount,
+        median(cast(case when is_won then amount end as double)) as median_won_amount,
+        sum(case when not is_open then cycle_days end) as cycle_days,
+        count(case when not is_open then cycle_days end) as cycle_count,
+        median(cast(case when not is_open then cycle_days end as double)) as median_cycle_days
     from placed
     group by basis, dimension, member
 ),
@@ -175,12 +173,20 @@ complete as (
         coalesce(counted.no_decision_count, 0) as no_decision_count,
         coalesce(counted.open_count, 0) as open_count,
         coalesce(counted.left_out_count, 0) as left_out_count,
-        coalesce(counted.won_count, 0) + coalesce(counted.lost_count, 0) + coalesce(counted.no_decision_count, 0) as n,
+        coalesce(counted.won_count, 0) - coalesce(counted.left_out_count, 0) as rated_count,
+        coalesce(counted.won_count, 0) - coalesce(counted.left_out_count, 0)
+        + coalesce(counted.lost_count, 0) + coalesce(counted.no_decision_count, 0) as n,
         counted.won_amount,
         counted.won_list_amount,
         counted.lost_list_amount,
-        case when amount_bases.amount_basis = 'amount' then counted.won_amount else counted.won_list_amount end as won_by_basis,
-        case when amount_bases.amount_basis = 'amount' then counted.closed_amount else counted.closed_list_amount end as closed_by_basis,
+        case
+            when amount_bases.amount_basis = 'amount' then counted.won_amount - coalesce(counted.left_out_amount, 0)
+            else counted.won_list_amount - coalesce(counted.left_out_list_amount, 0)
+        end as won_by_basis,
+        case
+            when amount_bases.amount_basis = 'amount' then counted.closed_amount - coalesce(counted.left_out_amount, 0)
+            else counted.closed_list_amount - coalesce(counted.left_out_list_amount, 0)
+        end as closed_by_basis,
         amount_bases.amount_basis,
         counted.median_won_amount,
         cast(counted.cycle_days as double) / nullif(counted.cycle_count, 0) as mean_cycle_days,
@@ -196,8 +202,8 @@ complete as (
 rated as (
     select
         complete.*,
-        cast(won_count as double) / nullif(n, 0) as win_rate,
-        cast(sum(won_count) over dimension_members as double) / nullif(sum(n) over dimension_members, 0) as mean_rate,
+        cast(rated_count as double) / nullif(n, 0) as win_rate,
+        cast(sum(rated_count) over dimension_members as double) / nullif(sum(n) over dimension_members, 0) as mean_rate,
         cast(sum(n) over dimension_members as double) as total_n,
         cast(sum(n * n) over dimension_members as double) as sum_of_squares,
         cast(count(case when n > 0 then 1 end) over dimension_members as double) as member_count
@@ -216,7 +222,7 @@ spread as (
 shrunk as (
     select
         spread.*,
-        {{ shrunk_rate() }} as win_rate_shrunk
+        {{ shrunk_rate('rated_count') }} as win_rate_shrunk
     from spread
 ),
 
@@ -242,7 +248,7 @@ final as (
         {{ wilson('win_rate', 'cast(n as double)', -1) }} as win_rate_low,
         {{ wilson('win_rate', 'cast(n as double)', 1) }} as win_rate_high,
         win_rate_shrunk,
-        cast(won_count as double) / nullif(won_count + lost_count, 0) as win_rate_narrow,
+        cast(rated_count as double) / nullif(rated_count + lost_count, 0) as win_rate_narrow,
         cast(won_amount as decimal(18, 4)) as won_amount,
         cast(won_list_amount as decimal(18, 4)) as won_list_amount,
         cast(lost_list_amount as decimal(18, 4)) as lost_list_amount,
