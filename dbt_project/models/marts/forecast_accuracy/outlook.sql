@@ -33,22 +33,59 @@ submissions as (
     where not _is_deleted and category = 'commit' and submitted_at < {{ end_of_day(as_of_date()) }}
 ),
 
--- The newest call of each person for a period stands.
-calls as (
+with_people as (
+    select distinct manager_id from lines
+),
+
+converted as (
     select
+        submissions.submission_id,
         submissions.submitter_id,
+        cast(submissions.amount * {{ plan_rate('submissions.currency') }} as decimal(18, 4)) as amount,
         submissions.period_start,
         submissions.period_end,
-        cast(submissions.amount * {{ plan_rate('submissions.currency') }} as decimal(18, 4)) as amount
+        submissions.submitted_at
     from submissions
     left join rates
         on submissions.currency = rates.from_currency
         and least(submissions.period_start, {{ as_of_date() }}) >= rates.valid_from
         and least(submissions.period_start, {{ as_of_date() }}) < rates.valid_to
+),
+
+-- The newest call of each person for a period stands, until the person leaves: of a seller for the seller's own deals,
+-- of everybody else for the whole book below.
+calls as (
+    select
+        converted.submitter_id,
+        case
+            when reps.role in ('manager', 'executive') or with_people.manager_id is not null then 'manager'
+            else 'seller'
+        end as scope_type,
+        converted.period_start,
+        converted.period_end,
+        converted.amount
+    from converted
+    left join reps on converted.submitter_id = reps.rep_id
+    left join with_people on converted.submitter_id = with_people.manager_id
+    where converted.amount is not null and reps.terminated_on is null
     qualify row_number() over (
-        partition by submissions.submitter_id, submissions.period_start, submissions.period_end
-        order by submissions.submitted_at desc, submissions.submission_id desc
+        partition by converted.submitter_id, converted.period_start, converted.period_end
+        order by converted.submitted_at desc, converted.submission_id desc
     ) = 1
+),
+
+covered as (
+    select distinct
+        calls.submitter_id,
+        calls.period_start,
+        calls.period_end
+    from calls
+    inner join lines on calls.submitter_id = lines.rep_id
+    inner join calls as above
+        on lines.manager_id = above.submitter_id
+        and calls.submitter_id != above.submitter_id
+        and calls.period_start = above.period_start
+        and calls.period_end = above.period_end
 ),
 
 -- The company's call is that of those above whom nobody calls.
@@ -58,15 +95,11 @@ company_calls as (
         calls.period_end,
         sum(calls.amount) as amount
     from calls
-    left join lines on calls.submitter_id = lines.rep_id
-    left join calls as above
-        on lines.manager_id = above.submitter_id
-        and calls.period_start = above.period_start
-        and calls.period_end = above.period_end
-    where above.submitter_id is null and calls.submitter_id not in (
-        select below.rep_id from lines as below
-        inner join calls as callers on below.manager_id = callers.submitter_id
-    )
+    left join covered
+        on calls.submitter_id = covered.submitter_id
+        and calls.period_start = covered.period_start
+        and calls.period_end = covered.period_end
+    where covered.submitter_id is null
     group by calls.period_start, calls.period_end
 ),
 
@@ -111,7 +144,7 @@ final as (
         and outlooks.period_type = coverage.period_type
         and outlooks.period_start = coverage.period_start
     left join calls
-        on outlooks.scope_type in ('seller', 'manager')
+        on outlooks.scope_type = calls.scope_type
         and outlooks.scope_id = calls.submitter_id
         and outlooks.period_start = calls.period_start
         and outlooks.period_end = calls.period_end
