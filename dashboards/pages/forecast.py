@@ -49,6 +49,7 @@ METHODS = {
     "executive_commit": "Executives' calls",
     "model": "Outcome model",
 }
+TARGETS = {"finance_target": "finance's plan", "quotas": "the sum of quotas"}
 HORIZONS = {
     "quarter": "by the end of the quarter",
     "month": "by the end of the month",
@@ -75,8 +76,9 @@ def outlooks(release: Release, chosen: Chosen) -> pd.DataFrame:
     """One row for the quarter that runs and one for the next: what each is to bring, with its range."""
     return release.rows(
         "select quarters.quarter_name as quarter, outlook.booked, outlook.from_open_deals, outlook.from_new_deals, "
-        "outlook.median, outlook.p10, outlook.p90, outlook.target, outlook.gap, outlook.commit_amount, "
-        "outlook.method, outlook.method_reason, outlook.reason, outlook.period_start, outlook.period_end "
+        "outlook.median, outlook.p10, outlook.p90, outlook.target, outlook.target_source, outlook.gap, "
+        "outlook.commit_amount, outlook.method, outlook.method_reason, outlook.reason, outlook.period_start, "
+        "outlook.period_end "
         f"from forecast_accuracy.outlook as outlook inner join {QUARTERS} as quarters "
         "on outlook.period_start = quarters.quarter_start where outlook.period_type = 'quarter' "
         "and outlook.scope_type = ? and outlook.scope_id = ? order by outlook.period_start",
@@ -413,7 +415,9 @@ def _outlook(release: Release, chosen: Chosen) -> None:
                 table,
                 "gap",
                 "money",
-                note=f"of {written(row['target'], 'money')}" if known(row["target"]) else "no target is delivered",
+                note=f"of {written(row['target'], 'money')}, {TARGETS[str(row['target_source'])]}"
+                if known(row["target"])
+                else "no target is delivered",
             )
     st.subheader("What quarters brought, and what the next will bring")
     drawn = results(release, chosen)

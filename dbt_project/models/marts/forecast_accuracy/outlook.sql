@@ -112,6 +112,18 @@ final as (
             else coalesce(reps.name, outlooks.scope_id)
         end as scope_name,
         outlooks.period_type,
+        coverage.target_source,
+        case
+            when coverage.target is not null then null
+            when outlooks.period_type = 'month' and of_quarter.target is not null then 'the target is for the quarter'
+            else 'no target'
+        end as target_reason,
+        case
+            when company_calls.amount is not null or calls.amount is not null then null
+            when outlooks.scope_type in ('region', 'segment') then 'nobody calls for a ' || outlooks.scope_type
+            when outlooks.scope_type = 'seller' and team_calls.amount is not null then 'called for a team only'
+            else 'no call'
+        end as commit_reason,
         outlooks.method,
         case
             when models.quarter_start is null then 'no deal has been reviewed in this quarter'
@@ -125,9 +137,7 @@ final as (
         outlooks.p90,
         coverage.target,
         cast(coverage.target - outlooks.median as decimal(18, 4)) as gap,
-        cast(
-            case when outlooks.scope_type = 'company' then company_calls.amount else calls.amount end as decimal(18, 4)
-        ) as commit_amount,
+        cast(coalesce(company_calls.amount, calls.amount) as decimal(18, 4)) as commit_amount,
         outlooks.common_shock,
         outlooks.reason,
         outlooks.period_start <= {{ as_of_date() }} as is_current,
@@ -143,13 +153,25 @@ final as (
         and outlooks.scope_id = coverage.scope_id
         and outlooks.period_type = coverage.period_type
         and outlooks.period_start = coverage.period_start
+    left join coverage as of_quarter
+        on of_quarter.period_type = 'quarter'
+        and outlooks.scope_type = of_quarter.scope_type
+        and outlooks.scope_id = of_quarter.scope_id
+        and outlooks.period_start between of_quarter.period_start and of_quarter.period_end
     left join calls
         on outlooks.scope_type = calls.scope_type
         and outlooks.scope_id = calls.submitter_id
         and outlooks.period_start = calls.period_start
         and outlooks.period_end = calls.period_end
+    left join calls as team_calls
+        on outlooks.scope_type = 'seller'
+        and team_calls.scope_type = 'manager'
+        and outlooks.scope_id = team_calls.submitter_id
+        and outlooks.period_start = team_calls.period_start
+        and outlooks.period_end = team_calls.period_end
     left join company_calls
-        on outlooks.period_start = company_calls.period_start
+        on outlooks.scope_type = 'company'
+        and outlooks.period_start = company_calls.period_start
         and outlooks.period_end = company_calls.period_end
 )
 
