@@ -25,6 +25,7 @@ from orchestration.forecasting.policy import ForecastPolicy, forecast_policy
 from orchestration.forecasting.pooled import pooled_chances
 from orchestration.forecasting.predicting import (
     Shelf,
+    _cast,
     _forecaster,
     _periods,
     _read_people,
@@ -299,6 +300,20 @@ def test_factors_are_few_sorted_and_unlike_won_deals(warehouse: Warehouse) -> No
     size = factors["contribution"].astype(float).abs()
     assert (size.groupby(factors["opportunity_id"]).diff().dropna() <= 0).all()
     assert (factors["value"] != factors["won_median"]).all() and (size >= 0.005).all()
+
+
+def test_ends_of_a_range_are_rounded_outward_and_nothing_else_is() -> None:
+    """All of 29,473.9466 is booked: to the nearest cent it would lie below its own range."""
+    known = 29473.9466
+    value = {"low": known, "high": known, "p10": 0.1 + 0.2, "p90": 100.1, "median": known, "booked": 0.07}
+    with duckdb.connect() as connection:
+        connection.register("told", pd.DataFrame([value, dict.fromkeys(value, float("nan"))]))
+        columns = ", ".join(_cast(name, "decimal(18, 4)") for name in value)
+        rounded, unknown = connection.execute(f"select {columns} from told").fetchall()
+    assert [str(amount) for amount in rounded] == [
+        "29473.9400", "29473.9500", "0.3000", "100.1000", "29473.9500", "0.0700",
+    ]  # fmt: skip
+    assert unknown == (None,) * len(value)
 
 
 # How it is put together
