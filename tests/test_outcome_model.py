@@ -18,6 +18,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from orchestration.forecasting.factors import _texts, _usual
 from orchestration.forecasting.features import FEATURES, NUMBER, Feature, refuse_afterthoughts, unlisted
 from orchestration.forecasting.outcome_model import QuarterModel, base_rows, choose_calibration, train
 from orchestration.forecasting.periods import Cell, Forecaster, draw_outlook, range_of
@@ -300,6 +301,29 @@ def test_factors_are_few_sorted_and_unlike_won_deals(warehouse: Warehouse) -> No
     size = factors["contribution"].astype(float).abs()
     assert (size.groupby(factors["opportunity_id"]).diff().dropna() <= 0).all()
     assert (factors["value"] != factors["won_median"]).all() and (size >= 0.005).all()
+    assert factors[["value", "won_median"]].notna().to_numpy().all()
+
+
+def test_where_most_won_deals_have_no_value_that_is_the_usual() -> None:
+    """Of 40 won deals one had changed hands, 21 have an amount and 20 a region."""
+    reviews = Reviews.__new__(Reviews)
+    reviews.frame = pd.DataFrame(
+        {
+            "owner_days": [12.0] + [np.nan] * 40,
+            "amount": [float(place) for place in range(1, 22)] + [np.nan] * 20,
+            "region": ["North"] * 20 + [None] * 21,
+        }
+    )
+    reviews.deal = np.arange(41)
+    won, rows, stage = np.arange(40), np.array([40]), np.zeros(41)
+    features = {feature.name: feature for feature in FEATURES}
+    told = {
+        name: _texts(_usual(reviews, won, rows, stage, features[name]), features[name])
+        for name in ("owner_days", "amount", "region")
+    }
+    assert told == {"owner_days": ["never"], "amount": ["11"], "region": ["North"]}
+    reviews.frame["region"] = ["North"] * 19 + [None] * 22
+    assert _texts(_usual(reviews, won, rows, stage, features["region"]), features["region"]) == ["none"]
 
 
 def test_ends_of_a_range_are_rounded_outward_and_nothing_else_is() -> None:
