@@ -136,8 +136,8 @@ def errors(release: Release, chosen: Chosen) -> pd.DataFrame:
     """One row per method and week before the end: how far off it was over the last quarters that have ended."""
     found = release.rows(
         "select method, weeks_before_end, wape, bias_share, n, period_count, within_10_percent, "
-        "within_10_percent_low, within_10_percent_high, in_range_share, in_range_share_low, in_range_share_high, "
-        "range_n, reason from forecast_accuracy.forecast_error_summary "
+        "within_10_percent_low, within_10_percent_high, within_n, in_range_share, in_range_share_low, "
+        "in_range_share_high, range_n, reason from forecast_accuracy.forecast_error_summary "
         "where period_type = 'quarter' and scope_type = ? order by method_order, weeks_before_end desc",
         (chosen.scope[0],),
     )

@@ -761,8 +761,10 @@ def error_summary(
             "wape": wape(rows),
             "bias_share": ratio(sum(row["error"] for row in rows), sum(row["actual_amount"] for row in rows)),
         }
+        won = [row for row in rows if row["actual_amount"] > 0]
+        entry["within_n"] = len(won)
         for percent in (5, 10):
-            close = [100 * row["absolute_error"] <= percent * row["actual_amount"] for row in rows]
+            close = [100 * row["absolute_error"] <= percent * row["actual_amount"] for row in won]
             entry |= with_wilson(f"within_{percent}_percent", close)
         ranged = [row["is_in_range"] for row in rows if row["is_in_range"] is not None]
         entry |= {"range_n": len(ranged), **with_wilson("in_range_share", ranged)}
