@@ -677,7 +677,7 @@ def with_ranges(company: Company, rows: list[dict[str, Any]]) -> list[dict[str, 
             known[key] = (len(starts), edges)
         count, edges = known[key]
         low = high = None
-        if edges and row["forecast_amount"] is not None:
+        if edges and row["forecast_amount"] is not None and row["forecast_amount"] > 0:
             low, high = (
                 max(rounded(edge * Fraction(row["forecast_amount"]), 2), row["booked_amount"]) for edge in edges
             )
