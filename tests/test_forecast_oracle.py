@@ -159,7 +159,10 @@ def test_the_interval_of_a_ratio_is_over_periods() -> None:
     [
         (5, 1, 0.3, 0.2, 0.4, "not enough calls"),
         (6, 0, None, None, None, "not enough calls"),
-        (6, 1, 0.3, 0.04, 0.56, "not enough calls"),
+        (6, 1, 0.3, 0.04, 0.56, "optimist"),
+        (6, 1, 0.2, -0.06, 0.46, "unclear"),
+        (6, 1, 0.2, -0.05, 0.45, "steady"),
+        (6, 1, -0.8, -1.55, -0.05, "sandbagger"),
         (6, 1, 0.3, 0.06, 0.54, "optimist"),
         (6, 1, 0.09, 0.01, 0.17, "steady"),
         (6, 1, 0.10, 0.0, 0.2, "steady"),

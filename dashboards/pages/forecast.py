@@ -37,6 +37,7 @@ from dashboards.sentences import (
 )
 
 FILTERS = ("team", "segment", "period")
+NOT_JUDGED = ("not enough calls", "unclear")
 QUARTERS_SHOWN, CALLERS_SHOWN, USUAL_WEEKS = 8, 30, 8
 METHODS = {
     "naive_last_period": "Last quarter again",
@@ -169,7 +170,7 @@ def submitters(release: Release, chosen: Chosen, horizon: str) -> pd.DataFrame:
     found = release.rows(
         "select submitter_name, caller, verdict, bias, bias_low, bias_high, wape, n, call_count, submitter_id "
         "from forecast_accuracy.submitter_credibility where period_type = 'quarter' and horizon = ? "
-        f"and verdict != 'not enough calls'{within} "
+        f"and verdict not in {NOT_JUDGED}{within} "
         f"order by verdict = 'steady', abs(bias) desc, submitter_id limit {CALLERS_SHOWN}",
         [horizon, *parameters],
     )
@@ -193,7 +194,7 @@ def not_judged(release: Release, chosen: Chosen, horizon: str) -> pd.DataFrame:
     within, parameters = _callers_within(chosen)
     return release.rows(
         "select reason, count(*) as callers from forecast_accuracy.submitter_credibility where period_type = 'quarter' "
-        f"and horizon = ? and verdict = 'not enough calls'{within} group by reason order by callers desc, reason",
+        f"and horizon = ? and verdict in {NOT_JUDGED}{within} group by reason order by callers desc, reason",
         [horizon, *parameters],
     )
 
@@ -357,7 +358,7 @@ def _record_sentence(release: Release, chosen: Chosen, weeks: int) -> str:
 
 def _callers_sentence(release: Release, chosen: Chosen) -> str:
     counts = verdicts(release, chosen, "all")
-    unknown = counts.pop("not enough calls", 0)
+    unknown = sum(counts.pop(verdict, 0) for verdict in NOT_JUDGED)
     judged = sum(counts.values())
     if not judged:
         return f"Nobody's calls can be judged yet: {counted(unknown, 'caller')} with too little." if unknown else ""

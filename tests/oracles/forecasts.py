@@ -829,19 +829,20 @@ def horizons(week: int) -> list[str]:
 
 
 def verdict(n: int, won: Fraction, bias: Fraction | None, low: float | None, high: float | None) -> tuple[str, str]:
-    """The verdict, and for the first why."""
-    unclear = "not enough calls"
+    """The verdict, and why it is none; `low` and `high` as far as they reach."""
     if n < POLICY["credibility_minimum_periods"]:
-        return unclear, "few periods"
+        return "not enough calls", "few periods"
     if not won or bias is None:
-        return unclear, "nothing won"
-    if low is None or high is None or (high - low) / 2 > POLICY["credibility_width"]:
-        return unclear, "wide interval"
+        return "not enough calls", "nothing won"
+    if low is None or high is None:
+        return "unclear", "wide interval"
     tolerance = POLICY["credibility_tolerance"]
     if low > 0 and bias >= tolerance:
         return "optimist", ""
     if high < 0 and bias <= -tolerance:
         return "sandbagger", ""
+    if (high - low) / 2 > POLICY["credibility_width"]:
+        return "unclear", "wide interval"
     return "steady", ""
 
 
@@ -894,7 +895,7 @@ def submitter_credibility(company: Company) -> list[dict[str, Any]]:
                     "call_count": len({call.submission_id for pairs in by_period.values() for call, _ in pairs}),
                     "wape": ratio(sum((off for _, _, off in means), Fraction(0)), won_in_all),
                     "bias": bias,
-                    "bias_low": low,
+                    "bias_low": None if low is None else max(low, -1.0),
                     "bias_high": high,
                     "verdict": judged,
                     "reason": why or None,
