@@ -347,8 +347,6 @@ def _record_sentence(release: Release, chosen: Chosen, weeks: int) -> str:
         f"“{escaped(last['naive_method']).lower()}” by {written(last['wape_of_naive'], 'percent')}: "
         f"{points(gained)} {'better' if gained > 0 else 'worse'}"
     )
-    if not known(low):
-        return f"{text}; too few quarters for an interval."
     beyond = low > 0 or high < 0
     return (
         f"{text} (90 %: {low * 100:+.1f} to {high * 100:+.1f}, n = {last['naive_n']:,.0f})"

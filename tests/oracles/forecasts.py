@@ -780,6 +780,8 @@ def beside(own: dict[Any, Any], other: dict[Any, Any]) -> tuple[Any, ...]:
         parts[key[0]][0] += Fraction(other[key]["absolute_error"] - own[key]["absolute_error"])
         parts[key[0]][1] += Fraction(own[key]["actual_amount"])
     added, low, high = ratio_interval([(d, a) for d, a in parts.values()])
+    if len(parts) < 2:
+        added = None
     return wape([other[key] for key in shared]), added, low, high, len(shared)
 
 
