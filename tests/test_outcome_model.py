@@ -242,12 +242,13 @@ def test_calibration_can_be_worked_out_from_the_predictions(warehouse: Warehouse
     assert row["brier"] == pytest.approx(((p - won) ** 2).mean())
     held = np.where(won == 1, p, 1 - p).clip(1e-6)
     assert row["log_loss"] == pytest.approx(-np.log(held).mean(), abs=1e-6)
+    assert row["skill"] == pytest.approx(1 - row["brier"] / row["base_brier"])
     tenth = both[(p >= 0.3) & (p < 0.4)]
     (row,) = rows_of(
         warehouse, "from forecast_accuracy.calibration where method = 'model' and horizon = 'quarter' and bin_low = 0.3"
     ).to_dict("records")
     assert (row["n"], row["deal_count"]) == (len(tenth), tenth["opportunity_id"].nunique())
-    assert row["observed_low"] <= row["observed_rate"] <= row["observed_high"]
+    assert row["observed_low"] <= row["observed_rate"] <= row["observed_high"] and np.isnan(row["skill"])
 
 
 def test_the_outlook_follows_from_bookings_and_chances(warehouse: Warehouse) -> None:

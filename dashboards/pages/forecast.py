@@ -149,7 +149,7 @@ def errors(release: Release, chosen: Chosen) -> pd.DataFrame:
 def calibration(release: Release, method: str, horizon: str) -> pd.DataFrame:
     """One row per tenth of the chance told: how often it came so."""
     return release.rows(
-        "select bin, mean_predicted, observed_rate, observed_low, observed_high, deal_count, n, skill "
+        "select bin, mean_predicted, observed_rate, observed_low, observed_high, deal_count, n "
         "from forecast_accuracy.calibration where method = ? and horizon = ? and bin != 'all' order by bin_low",
         (method, horizon),
     )
@@ -757,5 +757,5 @@ def _calibration(release: Release, chosen: Chosen) -> None:
         )
         + ".",
         caption="On the dashed line chances came as told. Each chance was told by what was known before its quarter.",
-        formats=dict.fromkeys(["mean_predicted", "observed_low", "observed_high", "skill"], "percent"),
+        formats=dict.fromkeys(["mean_predicted", "observed_low", "observed_high"], "percent"),
     )

@@ -1041,6 +1041,8 @@ def forecast_to_billing(facts: Facts, books: Books, lines: list[Line], since: da
         return sum((one for one in amounts if one is not None), NOTHING)
 
     def share(part: Decimal, whole: Decimal | None) -> float | None:
+        if whole and abs(part - whole) < Decimal("0.005"):
+            return 1.0
         return float(Fraction(part) / Fraction(whole)) if whole else None
 
     rows = []
