@@ -51,6 +51,16 @@ METHODS = {
     "model": "Outcome model",
 }
 TARGETS = {"finance_target": "finance's plan", "quotas": "the sum of quotas"}
+WHAT_HAPPENED = {
+    "won": "won",
+    "lost": "lost",
+    "no_decision": "ended without a decision",
+    "created": "new",
+    "amount": "another amount",
+    "chance": "another chance",
+    "seen_again": "not reviewed on both days",
+    "period_over": "the time ran out",
+}
 HORIZONS = {
     "quarter": "by the end of the quarter",
     "month": "by the end of the month",
@@ -207,6 +217,7 @@ def drivers(release: Release, chosen: Chosen, kind: str) -> pd.DataFrame:
         "and period_start = ? and scope_type = ? and scope_id = ? and kind = ? order by rank",
         (chosen.period.start, *chosen.scope, kind),
     )
+    found["what_happened"] = found["what_happened"].map(WHAT_HAPPENED)
     found["open"] = [link("deal", deal=deal) for deal in found["opportunity_id"]]
     return found
 
