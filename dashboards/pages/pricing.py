@@ -46,7 +46,7 @@ VERDICTS = {
     "above_like_deals": "more than others on like deals",
     "lift_at_period_end": "more at the end of quarters",
     "below_like_deals": "less than others on like deals",
-    "as_like_deals": "as others",
+    "as_like_deals": "no difference that matters",
     "not_compared": "stands beside nobody",
     "not_enough_data": "not enough data",
 }
