@@ -151,7 +151,7 @@ def test_sums_of_errors_are_those_of_the_rows_behind_them(demo_run: Run) -> None
             select
                 scope_type, method, weeks_before_end, count(*) as n,
                 sum(absolute_error) / sum(actual_amount) as wape, sum(error) / sum(actual_amount) as bias_share,
-                avg((absolute_error <= actual_amount / 10)::int) as within_10_percent
+                avg((absolute_error <= actual_amount / 10)::int) filter (actual_amount > 0) as within_10_percent
             from forecast_accuracy.forecast_error
             where period_type = 'quarter' and period_start in (from last_quarters) and scope_type != 'seller'
             group by all

@@ -159,7 +159,10 @@ def test_the_interval_of_a_ratio_is_over_periods() -> None:
     [
         (5, 1, 0.3, 0.2, 0.4, "not enough calls"),
         (6, 0, None, None, None, "not enough calls"),
-        (6, 1, 0.3, 0.04, 0.56, "not enough calls"),
+        (6, 1, 0.3, 0.04, 0.56, "optimist"),
+        (6, 1, 0.2, -0.06, 0.46, "unclear"),
+        (6, 1, 0.2, -0.05, 0.45, "steady"),
+        (6, 1, -0.8, -1.55, -0.05, "sandbagger"),
         (6, 1, 0.3, 0.06, 0.54, "optimist"),
         (6, 1, 0.09, 0.01, 0.17, "steady"),
         (6, 1, 0.10, 0.0, 0.2, "steady"),
@@ -519,17 +522,19 @@ def test_the_value_each_step_adds(hand: dict[str, Rows]) -> None:
         pytest.approx(50 / 1562 + half),
     )
     seller = step("seller_commit")
-    # Only the first quarter has calls: 1700 for 1062, where the stages said 1032.
-    assert (seller["previous_method"], seller["n"], seller["value_added_low"]) == ("stage_weighted", 1, None)
-    assert float(seller["value_added"]) == pytest.approx((30 - 638) / 1062)
-    assert (step("manager_commit")["previous_method"], float(step("manager_commit")["value_added"])) == (
-        "seller_commit",
-        pytest.approx((638 - 728) / 1062),
-    )
+    # Only the first quarter has calls: 1700 for 1062, where the stages said 1032. Of one quarter nothing is said.
+    assert (seller["previous_method"], seller["n"], seller["value_added"]) == ("stage_weighted", 1, None)
+    assert [float(seller[name]) for name in ("wape", "wape_of_previous")] == [
+        pytest.approx(638 / 1062),
+        pytest.approx(30 / 1062),
+    ]
+    manager = step("manager_commit")
+    assert (manager["previous_method"], manager["value_added"]) == ("seller_commit", None)
+    assert float(manager["wape"]) == pytest.approx(728 / 1062)
     executive = step("executive_commit")
-    assert float(executive["value_added"]) == pytest.approx((728 - 438) / 1062)
+    assert (float(executive["wape"]), executive["value_added"]) == (pytest.approx(438 / 1062), None)
     assert (executive["naive_method"], executive["naive_n"]) == ("naive_last_period", 1)
-    assert float(executive["value_added_over_naive"]) == pytest.approx((30 - 438) / 1062)
+    assert (float(executive["wape_of_naive"]), executive["value_added_over_naive"]) == (pytest.approx(30 / 1062), None)
     assert (step("naive_last_period")["previous_method"], step("naive_last_period")["n"]) == (None, 2)
     # In week 11 no seller's nor manager's call is without the stages; in week 5 of quarters the executive's first.
     assert found["quarter", "company", "executive_commit", 12]["previous_method"] is None

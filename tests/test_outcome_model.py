@@ -18,6 +18,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from orchestration.forecasting.factors import _texts, _usual
 from orchestration.forecasting.features import FEATURES, NUMBER, Feature, refuse_afterthoughts, unlisted
 from orchestration.forecasting.outcome_model import QuarterModel, base_rows, choose_calibration, train
 from orchestration.forecasting.periods import Cell, Forecaster, draw_outlook, range_of
@@ -25,6 +26,7 @@ from orchestration.forecasting.policy import ForecastPolicy, forecast_policy
 from orchestration.forecasting.pooled import pooled_chances
 from orchestration.forecasting.predicting import (
     Shelf,
+    _cast,
     _forecaster,
     _periods,
     _read_people,
@@ -240,12 +242,13 @@ def test_calibration_can_be_worked_out_from_the_predictions(warehouse: Warehouse
     assert row["brier"] == pytest.approx(((p - won) ** 2).mean())
     held = np.where(won == 1, p, 1 - p).clip(1e-6)
     assert row["log_loss"] == pytest.approx(-np.log(held).mean(), abs=1e-6)
+    assert row["skill"] == pytest.approx(1 - row["brier"] / row["base_brier"])
     tenth = both[(p >= 0.3) & (p < 0.4)]
     (row,) = rows_of(
         warehouse, "from forecast_accuracy.calibration where method = 'model' and horizon = 'quarter' and bin_low = 0.3"
     ).to_dict("records")
     assert (row["n"], row["deal_count"]) == (len(tenth), tenth["opportunity_id"].nunique())
-    assert row["observed_low"] <= row["observed_rate"] <= row["observed_high"]
+    assert row["observed_low"] <= row["observed_rate"] <= row["observed_high"] and np.isnan(row["skill"])
 
 
 def test_the_outlook_follows_from_bookings_and_chances(warehouse: Warehouse) -> None:
@@ -299,6 +302,43 @@ def test_factors_are_few_sorted_and_unlike_won_deals(warehouse: Warehouse) -> No
     size = factors["contribution"].astype(float).abs()
     assert (size.groupby(factors["opportunity_id"]).diff().dropna() <= 0).all()
     assert (factors["value"] != factors["won_median"]).all() and (size >= 0.005).all()
+    assert factors[["value", "won_median"]].notna().to_numpy().all()
+
+
+def test_where_most_won_deals_have_no_value_that_is_the_usual() -> None:
+    """Of 40 won deals one had changed hands, 21 have an amount and 20 a region."""
+    reviews = Reviews.__new__(Reviews)
+    reviews.frame = pd.DataFrame(
+        {
+            "owner_days": [12.0] + [np.nan] * 40,
+            "amount": [float(place) for place in range(1, 22)] + [np.nan] * 20,
+            "region": ["North"] * 20 + [None] * 21,
+        }
+    )
+    reviews.deal = np.arange(41)
+    won, rows, stage = np.arange(40), np.array([40]), np.zeros(41)
+    features = {feature.name: feature for feature in FEATURES}
+    told = {
+        name: _texts(_usual(reviews, won, rows, stage, features[name]), features[name])
+        for name in ("owner_days", "amount", "region")
+    }
+    assert told == {"owner_days": ["never"], "amount": ["11"], "region": ["North"]}
+    reviews.frame["region"] = ["North"] * 19 + [None] * 22
+    assert _texts(_usual(reviews, won, rows, stage, features["region"]), features["region"]) == ["none"]
+
+
+def test_ends_of_a_range_are_rounded_outward_and_nothing_else_is() -> None:
+    """All of 29,473.9466 is booked: to the nearest cent it would lie below its own range."""
+    known = 29473.9466
+    value = {"low": known, "high": known, "p10": 0.1 + 0.2, "p90": 100.1, "median": known, "booked": 0.07}
+    with duckdb.connect() as connection:
+        connection.register("told", pd.DataFrame([value, dict.fromkeys(value, float("nan"))]))
+        columns = ", ".join(_cast(name, "decimal(18, 4)") for name in value)
+        rounded, unknown = connection.execute(f"select {columns} from told").fetchall()
+    assert [str(amount) for amount in rounded] == [
+        "29473.9400", "29473.9500", "0.3000", "100.1000", "29473.9500", "0.0700",
+    ]  # fmt: skip
+    assert unknown == (None,) * len(value)
 
 
 # How it is put together

@@ -233,14 +233,16 @@ def test_the_forecast_says_its_range_and_what_it_was_worth(chromium: Any, demo_p
         assert f"the outcome model was off by {percent(errors['model'])} over 8 quarters" in said
         assert f"by {percent(naive)}: {abs(naive - errors['model']) * 100:.1f} points better" in said
 
-        habits = dict(
-            full_run.query(
+        habits = {
+            str(verdict): int(str(count))
+            for verdict, count in full_run.query(
                 "select verdict, count(*) from forecast_accuracy.submitter_credibility "
                 "where period_type = 'quarter' and horizon = 'all' group by verdict"
             )
-        )
-        judged = sum(int(str(count)) for verdict, count in habits.items() if verdict != "not enough calls")
-        assert f"Calls of {judged} people can be judged, of {habits['not enough calls']} not yet" in said
+        }
+        unknown = habits.pop("not enough calls") + habits.pop("unclear")
+        judged = sum(habits.values())
+        assert f"Calls of {judged} people can be judged, of {unknown} not yet" in said
         assert f"{habits['optimist']} called more than came" in said
         part(page, "Whose calls hold")
         callers = rows_of(page, "callers")

@@ -37,6 +37,7 @@ from dashboards.sentences import (
 )
 
 FILTERS = ("team", "segment", "period")
+NOT_JUDGED = ("not enough calls", "unclear")
 QUARTERS_SHOWN, CALLERS_SHOWN, USUAL_WEEKS = 8, 30, 8
 METHODS = {
     "naive_last_period": "Last quarter again",
@@ -48,6 +49,17 @@ METHODS = {
     "manager_commit": "Managers' calls",
     "executive_commit": "Executives' calls",
     "model": "Outcome model",
+}
+TARGETS = {"finance_target": "finance's plan", "quotas": "the sum of quotas"}
+WHAT_HAPPENED = {
+    "won": "won",
+    "lost": "lost",
+    "no_decision": "ended without a decision",
+    "created": "new",
+    "amount": "another amount",
+    "chance": "another chance",
+    "seen_again": "not reviewed on both days",
+    "period_over": "the time ran out",
 }
 HORIZONS = {
     "quarter": "by the end of the quarter",
@@ -75,8 +87,9 @@ def outlooks(release: Release, chosen: Chosen) -> pd.DataFrame:
     """One row for the quarter that runs and one for the next: what each is to bring, with its range."""
     return release.rows(
         "select quarters.quarter_name as quarter, outlook.booked, outlook.from_open_deals, outlook.from_new_deals, "
-        "outlook.median, outlook.p10, outlook.p90, outlook.target, outlook.gap, outlook.commit_amount, "
-        "outlook.method, outlook.method_reason, outlook.reason, outlook.period_start, outlook.period_end "
+        "outlook.median, outlook.p10, outlook.p90, outlook.target, outlook.target_source, outlook.gap, "
+        "outlook.commit_amount, outlook.method, outlook.method_reason, outlook.reason, outlook.period_start, "
+        "outlook.period_end "
         f"from forecast_accuracy.outlook as outlook inner join {QUARTERS} as quarters "
         "on outlook.period_start = quarters.quarter_start where outlook.period_type = 'quarter' "
         "and outlook.scope_type = ? and outlook.scope_id = ? order by outlook.period_start",
@@ -134,8 +147,8 @@ def errors(release: Release, chosen: Chosen) -> pd.DataFrame:
     """One row per method and week before the end: how far off it was over the last quarters that have ended."""
     found = release.rows(
         "select method, weeks_before_end, wape, bias_share, n, period_count, within_10_percent, "
-        "within_10_percent_low, within_10_percent_high, in_range_share, in_range_share_low, in_range_share_high, "
-        "range_n, reason from forecast_accuracy.forecast_error_summary "
+        "within_10_percent_low, within_10_percent_high, within_n, in_range_share, in_range_share_low, "
+        "in_range_share_high, range_n, reason from forecast_accuracy.forecast_error_summary "
         "where period_type = 'quarter' and scope_type = ? order by method_order, weeks_before_end desc",
         (chosen.scope[0],),
     )
@@ -146,7 +159,7 @@ def errors(release: Release, chosen: Chosen) -> pd.DataFrame:
 def calibration(release: Release, method: str, horizon: str) -> pd.DataFrame:
     """One row per tenth of the chance told: how often it came so."""
     return release.rows(
-        "select bin, mean_predicted, observed_rate, observed_low, observed_high, deal_count, n, skill "
+        "select bin, mean_predicted, observed_rate, observed_low, observed_high, deal_count, n "
         "from forecast_accuracy.calibration where method = ? and horizon = ? and bin != 'all' order by bin_low",
         (method, horizon),
     )
@@ -167,7 +180,7 @@ def submitters(release: Release, chosen: Chosen, horizon: str) -> pd.DataFrame:
     found = release.rows(
         "select submitter_name, caller, verdict, bias, bias_low, bias_high, wape, n, call_count, submitter_id "
         "from forecast_accuracy.submitter_credibility where period_type = 'quarter' and horizon = ? "
-        f"and verdict != 'not enough calls'{within} "
+        f"and verdict not in {NOT_JUDGED}{within} "
         f"order by verdict = 'steady', abs(bias) desc, submitter_id limit {CALLERS_SHOWN}",
         [horizon, *parameters],
     )
@@ -191,7 +204,7 @@ def not_judged(release: Release, chosen: Chosen, horizon: str) -> pd.DataFrame:
     within, parameters = _callers_within(chosen)
     return release.rows(
         "select reason, count(*) as callers from forecast_accuracy.submitter_credibility where period_type = 'quarter' "
-        f"and horizon = ? and verdict = 'not enough calls'{within} group by reason order by callers desc, reason",
+        f"and horizon = ? and verdict in {NOT_JUDGED}{within} group by reason order by callers desc, reason",
         [horizon, *parameters],
     )
 
@@ -204,6 +217,7 @@ def drivers(release: Release, chosen: Chosen, kind: str) -> pd.DataFrame:
         "and period_start = ? and scope_type = ? and scope_id = ? and kind = ? order by rank",
         (chosen.period.start, *chosen.scope, kind),
     )
+    found["what_happened"] = found["what_happened"].map(WHAT_HAPPENED)
     found["open"] = [link("deal", deal=deal) for deal in found["opportunity_id"]]
     return found
 
@@ -344,8 +358,6 @@ def _record_sentence(release: Release, chosen: Chosen, weeks: int) -> str:
         f"“{escaped(last['naive_method']).lower()}” by {written(last['wape_of_naive'], 'percent')}: "
         f"{points(gained)} {'better' if gained > 0 else 'worse'}"
     )
-    if not known(low):
-        return f"{text}; too few quarters for an interval."
     beyond = low > 0 or high < 0
     return (
         f"{text} (90 %: {low * 100:+.1f} to {high * 100:+.1f}, n = {last['naive_n']:,.0f})"
@@ -355,7 +367,7 @@ def _record_sentence(release: Release, chosen: Chosen, weeks: int) -> str:
 
 def _callers_sentence(release: Release, chosen: Chosen) -> str:
     counts = verdicts(release, chosen, "all")
-    unknown = counts.pop("not enough calls", 0)
+    unknown = sum(counts.pop(verdict, 0) for verdict in NOT_JUDGED)
     judged = sum(counts.values())
     if not judged:
         return f"Nobody's calls can be judged yet: {counted(unknown, 'caller')} with too little." if unknown else ""
@@ -413,7 +425,9 @@ def _outlook(release: Release, chosen: Chosen) -> None:
                 table,
                 "gap",
                 "money",
-                note=f"of {written(row['target'], 'money')}" if known(row["target"]) else "no target is delivered",
+                note=f"of {written(row['target'], 'money')}, {TARGETS[str(row['target_source'])]}"
+                if known(row["target"])
+                else "no target is delivered",
             )
     st.subheader("What quarters brought, and what the next will bring")
     drawn = results(release, chosen)
@@ -754,5 +768,5 @@ def _calibration(release: Release, chosen: Chosen) -> None:
         )
         + ".",
         caption="On the dashed line chances came as told. Each chance was told by what was known before its quarter.",
-        formats=dict.fromkeys(["mean_predicted", "observed_low", "observed_high", "skill"], "percent"),
+        formats=dict.fromkeys(["mean_predicted", "observed_low", "observed_high"], "percent"),
     )

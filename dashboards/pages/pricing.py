@@ -46,7 +46,7 @@ VERDICTS = {
     "above_like_deals": "more than others on like deals",
     "lift_at_period_end": "more at the end of quarters",
     "below_like_deals": "less than others on like deals",
-    "as_like_deals": "as others",
+    "as_like_deals": "no difference that matters",
     "not_compared": "stands beside nobody",
     "not_enough_data": "not enough data",
 }
@@ -144,7 +144,7 @@ def exceptions(release: Release, chosen: Chosen, rule: str | None = None, which:
     """The deals outside of policy that are asked for, open ones first: why, how it is seen, and what to do."""
     found = release.rows(
         "select opportunity_name, account_name, owner_name, is_open, discount_share, reasons, evidence, what_to_do, "
-        "what_is_wrong, expected_discount, own_authority, list_amount, region, segment, manager_name, "
+        "who_acts, what_is_wrong, expected_discount, own_authority, list_amount, region, segment, manager_name, "
         "coalesce(closed_on, close_date) as close_on, like_n, opportunity_id, main_reason "
         f"from pricing.discount_exceptions where {WITHIN} and (?::varchar is null or main_reason = ?) "
         "and (?::varchar is null or is_open = (? = 'open')) "
@@ -348,7 +348,7 @@ def _exceptions(release: Release, chosen: Chosen) -> None:
         st.markdown("**Open, and can be put right now:**")
         st.markdown(
             "\n".join(
-                f"- [{escaped(row['opportunity_name'])}]({row['open']}), {escaped(row['owner_name'])}: "
+                f"- [{escaped(row['opportunity_name'])}]({row['open']}), {escaped(row['who_acts'])}: "
                 f"{escaped(row['what_is_wrong']).lower()}; {escaped(row['evidence'])}. {escaped(row['what_to_do'])}."
                 for row in urgent.to_dict("records")
             )

@@ -42,7 +42,11 @@ LINES = {
     "fx_difference": "Exchange rates",
     "finance": "Billed by finance",
 }
-OWNERS = {"finance": "Finance", "sales_operations": "Sales operations", "deal_owners": "Owners of deals"}
+OWNERS = {
+    "finance": "Finance",
+    "sales_operations": "Sales operations",
+    "deal_owners": "Owners of deals or their managers",
+}
 QUARTERS = "(select distinct quarter_name, quarter_start from core.calendar)"
 # Whose rows, and which of them: each condition holds when nothing is asked for. Those of a team are the deals its
 # managers had on the day they closed; a document without a deal is in no team and no segment.

@@ -21,8 +21,9 @@ def explain(
     """The factors that move the chance of a win within `horizon_days` most, a row each.
 
     A factor's contribution is the chance as it is less the chance the same deal would have with the factor at the
-    median of the reviews won deals had in its stage (a category: at the most frequent value). One factor is moved at a
-    time: contributions need not add up, and they say what goes together in past deals, not what a change would bring.
+    median of the reviews won deals had in its stage (a category: at the most frequent value), or without a value where
+    most of these reviews have none. One factor is moved at a time: contributions need not add up, and they say what
+    goes together in past deals, not what a change would bring.
 
     Returns:
         opportunity_id, factor, value, won_median (texts), contribution, rank.
@@ -77,7 +78,8 @@ def _chance(model: QuarterModel, calibration: Calibration, reviews: Reviews, row
 
 
 def _usual(reviews: Reviews, won: Ints, rows: Ints, stage: Floats, feature: Feature) -> Any:
-    """Of each row, the median or most frequent value at reviews of won deals in its stage, else in all."""
+    """Of each row, the median or most frequent value at reviews of won deals in its stage, else in all; none if most
+    have none."""
     values = reviews.frame[feature.name]
     told: Any = np.empty(len(rows), dtype=object)
     for place in np.unique(stage[rows]):
@@ -85,7 +87,7 @@ def _usual(reviews: Reviews, won: Ints, rows: Ints, stage: Floats, feature: Feat
         if len(np.unique(reviews.deal[of_stage])) < WON_DEALS_AT_LEAST:
             of_stage = won
         known = values.iloc[of_stage].dropna()
-        if not len(known):
+        if 2 * len(known) < len(of_stage) or not len(known):
             usual: Any = None
         elif feature.kind == CATEGORY:
             counts = known.astype(str).value_counts()
@@ -97,8 +99,8 @@ def _usual(reviews: Reviews, won: Ints, rows: Ints, stage: Floats, feature: Feat
     return told if feature.kind == CATEGORY else told.astype(np.float64)
 
 
-def _texts(values: Any, feature: Feature) -> list[str | None]:
-    return [None if pd.isna(value) else _text(value, feature) for value in values]
+def _texts(values: Any, feature: Feature) -> list[str]:
+    return [feature.absent if pd.isna(value) else _text(value, feature) for value in values]
 
 
 def _text(value: Any, feature: Feature) -> str:

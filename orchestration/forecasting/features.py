@@ -23,12 +23,14 @@ class Feature:
         kind: `number` (flags are 0 and 1) or `category` (one column a value).
         why_known: why its value was known at the end of the day of the review.
         words: what a reader calls it; empty where a deal's place in the process is described, which is no factor.
+        absent: what a reader is told where there is no value.
     """
 
     name: str
     kind: str
     why_known: str
     words: str = ""
+    absent: str = "none"
 
 
 HISTORY = "from the deal's history, which holds what each field said at the end of the day"
@@ -62,7 +64,7 @@ FEATURES = [
     Feature("claimed_count", NUMBER, "assessments made and recorded by the end of the day", "facts claimed"),
     Feature("amount_kept_share", NUMBER, HISTORY, "share of the amount kept"),
     Feature("hours_spent", NUMBER, HELD, "hours spent on it"),
-    Feature("owner_days", NUMBER, HISTORY, "days since the owner changed"),
+    Feature("owner_days", NUMBER, HISTORY, "days since the owner changed", "never"),
     Feature("account_won_count", NUMBER, CLOSED, "deals won with the account"),
     Feature("account_not_won_count", NUMBER, CLOSED, "deals not won with it"),
     Feature("has_new_owner_met", NUMBER, HELD, "new owner has met the buyer"),

@@ -55,6 +55,7 @@ from orchestration.warehouse.tables import BuiltTables, built_tables
 
 OUTCOMES = ("win", "lose", "no_decision")
 SHARE, MONEY = "decimal(9, 6)", "decimal(18, 4)"
+LOWER_ENDS, UPPER_ENDS = ("low", "p10"), ("high", "p90")
 # The tables of the dbt source `predictions`, and the types they are written in.
 TABLES: dict[str, dict[str, str]] = {
     "outcomes": {
@@ -280,8 +281,8 @@ def _choose_method(
     won = np.concatenate([part[2] for part in judged])
     of_model, of_pooled = (brier(np.concatenate([part[place] for part in judged]), won) for place in (0, 1))
     said = (
-        f"in {len(judged)} quarters before, out of time, Brier {of_model:.4f} for the model and {of_pooled:.4f} "
-        "for pooled rates"
+        f"in {len(judged)} quarter{'s' if len(judged) > 1 else ''} before, out of time, "
+        f"Brier {of_model:.4f} for the model and {of_pooled:.4f} for pooled rates"
     )
     return (MODEL if of_model < of_pooled else POOLED), said
 
@@ -672,15 +673,21 @@ def _write(settings: Settings, frames: dict[str, pd.DataFrame], newest: Quarter 
 
 
 def _cast(name: str, kind: str) -> str:
-    """A column in its type; money to cents and shares to six digits, halves up, and what is no number is not known."""
+    """A column in its type; money to cents and shares to six digits, and what is no number is not known.
+
+    Halves go up, but the ends of a range outward, so that no result is outside by less than a cent.
+    """
     if kind == "date":
         return f"cast('1970-01-01' as date) + cast({name} as integer) as {name}"
     if kind in (SHARE, MONEY):
         # What is booked ties to the deals behind it to the last digit.
         digits = 1_000_000 if kind == SHARE else 10_000 if name == "booked" else 100
-        return (
-            f"cast(case when not isnan({name}) then floor({name} * {digits} + 0.5) / {digits} end as {kind}) as {name}"
-        )
+        if name in LOWER_ENDS + UPPER_ENDS:
+            # A double is not exact: a ten-thousandth of a cent is nothing.
+            whole = f"{'floor' if name in LOWER_ENDS else 'ceil'}(round({name} * {digits}, 4))"
+        else:
+            whole = f"floor({name} * {digits} + 0.5)"
+        return f"cast(case when not isnan({name}) then {whole} / {digits} end as {kind}) as {name}"
     return f"cast({name} as {kind}) as {name}"
 
 

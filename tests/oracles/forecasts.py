@@ -677,7 +677,7 @@ def with_ranges(company: Company, rows: list[dict[str, Any]]) -> list[dict[str, 
             known[key] = (len(starts), edges)
         count, edges = known[key]
         low = high = None
-        if edges and row["forecast_amount"] is not None:
+        if edges and row["forecast_amount"] is not None and row["forecast_amount"] > 0:
             low, high = (
                 max(rounded(edge * Fraction(row["forecast_amount"]), 2), row["booked_amount"]) for edge in edges
             )
@@ -761,8 +761,10 @@ def error_summary(
             "wape": wape(rows),
             "bias_share": ratio(sum(row["error"] for row in rows), sum(row["actual_amount"] for row in rows)),
         }
+        won = [row for row in rows if row["actual_amount"] > 0]
+        entry["within_n"] = len(won)
         for percent in (5, 10):
-            close = [100 * row["absolute_error"] <= percent * row["actual_amount"] for row in rows]
+            close = [100 * row["absolute_error"] <= percent * row["actual_amount"] for row in won]
             entry |= with_wilson(f"within_{percent}_percent", close)
         ranged = [row["is_in_range"] for row in rows if row["is_in_range"] is not None]
         entry |= {"range_n": len(ranged), **with_wilson("in_range_share", ranged)}
@@ -778,6 +780,8 @@ def beside(own: dict[Any, Any], other: dict[Any, Any]) -> tuple[Any, ...]:
         parts[key[0]][0] += Fraction(other[key]["absolute_error"] - own[key]["absolute_error"])
         parts[key[0]][1] += Fraction(own[key]["actual_amount"])
     added, low, high = ratio_interval([(d, a) for d, a in parts.values()])
+    if len(parts) < 2:
+        added = None
     return wape([other[key] for key in shared]), added, low, high, len(shared)
 
 
@@ -827,19 +831,20 @@ def horizons(week: int) -> list[str]:
 
 
 def verdict(n: int, won: Fraction, bias: Fraction | None, low: float | None, high: float | None) -> tuple[str, str]:
-    """The verdict, and for the first why."""
-    unclear = "not enough calls"
+    """The verdict, and why it is none; `low` and `high` as far as they reach."""
     if n < POLICY["credibility_minimum_periods"]:
-        return unclear, "few periods"
+        return "not enough calls", "few periods"
     if not won or bias is None:
-        return unclear, "nothing won"
-    if low is None or high is None or (high - low) / 2 > POLICY["credibility_width"]:
-        return unclear, "wide interval"
+        return "not enough calls", "nothing won"
+    if low is None or high is None:
+        return "unclear", "wide interval"
     tolerance = POLICY["credibility_tolerance"]
     if low > 0 and bias >= tolerance:
         return "optimist", ""
     if high < 0 and bias <= -tolerance:
         return "sandbagger", ""
+    if (high - low) / 2 > POLICY["credibility_width"]:
+        return "unclear", "wide interval"
     return "steady", ""
 
 
@@ -892,7 +897,7 @@ def submitter_credibility(company: Company) -> list[dict[str, Any]]:
                     "call_count": len({call.submission_id for pairs in by_period.values() for call, _ in pairs}),
                     "wape": ratio(sum((off for _, _, off in means), Fraction(0)), won_in_all),
                     "bias": bias,
-                    "bias_low": low,
+                    "bias_low": None if low is None else max(low, -1.0),
                     "bias_high": high,
                     "verdict": judged,
                     "reason": why or None,

@@ -217,6 +217,14 @@ class Shop:
         own = number(row, "list_unit_price")
         return own if own is not None else number(self.products.get(row.get("product_id") or "", {}), "list_price")
 
+    def who_acts(self, deal: Opportunity) -> str:
+        """The owner while there, else the owner's manager while there, else sales operations."""
+        for user in (deal.owner_id, deal.manager_id):
+            left_on = value_or_none(funnel.to_date, self.people.users.get(user or "", {}).get("terminated_on"))
+            if left_on is None or left_on > self.as_of:
+                return self.people.name(user) or user or "sales_operations"
+        return "sales_operations"
+
     def currency(self, deal: Opportunity) -> str:
         last = deal.deal.stretches[-1] if deal.deal else None
         return (last.currency if last else deal.row.get("currency")) or REPORTING_CURRENCY
@@ -874,6 +882,7 @@ def discount_exceptions(shop: Shop) -> pd.DataFrame:
                 "main_reason": main,
                 "what_is_wrong": RULES[main]["what_is_wrong"],
                 "what_to_do": RULES[main]["what_to_do"],
+                "who_acts": shop.who_acts(deal),
                 "approval_status": one.status,
                 "list_amount": deal.list_amount,
                 "discount_share": d,

@@ -202,6 +202,7 @@ class Deal:
     account_id: str | None
     owner_id: str | None
     owner_name: str | None
+    acts: str | None
     manager_name: str | None
     region: str | None
     segment: str | None
@@ -269,6 +270,10 @@ def open_books(facts: Facts, as_of: date) -> Books:
     def name_of(user_id: str | None) -> str | None:
         return (users.get(user_id or "") or {}).get("name")
 
+    def has_left(user_id: str | None) -> bool:
+        left_on = value_or_none(funnel.to_date, (users.get(user_id or "") or {}).get("terminated_on"))
+        return left_on is not None and left_on <= as_of
+
     deals = {}
     for one in conversion.opportunities(facts, as_of):
         if one.is_deleted:
@@ -277,12 +282,17 @@ def open_books(facts: Facts, as_of: date) -> Books:
         amount = last.amount_source if last else funnel.field_value("amount", one.row.get("amount"))
         currency = last.currency if last else one.row.get("currency")
         has_job = hierarchy.job(one.owner_id, one.closed_on or as_of) is not None
+        owner_name = (name_of(one.owner_id) or one.owner_id) if has_job else None
+        acts: str | None = owner_name or one.owner_id
+        if has_left(one.owner_id):
+            acts = None if has_left(one.manager_id) else name_of(one.manager_id) or one.manager_id
         deals[one.opportunity_id] = Deal(
             opportunity_id=one.opportunity_id,
             name=one.row.get("name"),
             account_id=one.row.get("account_id"),
             owner_id=one.owner_id,
-            owner_name=(name_of(one.owner_id) or one.owner_id) if has_job else None,
+            owner_name=owner_name,
+            acts=acts,
             manager_name=name_of(one.manager_id),
             region=one.region,
             segment=one.segment,
@@ -762,6 +772,7 @@ def age_band(days: int | None) -> str | None:
 def row_of(books: Books, line: Line) -> dict[str, Any]:
     deal, invoices, documents = line.deal, line.invoices, line.documents
     account_id = (deal and deal.account_id) or (documents[0].account_id if documents else None)
+    account = books.accounts.get(account_id or "") or {}
     finance, at_plan = total(one.amount for one in documents), total(one.at_plan for one in documents)
     crm = line.crm_amount
     is_missing = line.is_rate_missing
@@ -771,7 +782,7 @@ def row_of(books: Books, line: Line) -> dict[str, Any]:
     words = STATUSES[line.status]
     owner = words["owner"]
     if owner == "deal_owner":
-        owner = (deal and (deal.owner_name or deal.owner_id)) or "sales_operations"
+        owner = (deal and deal.acts) or "sales_operations"
     found = [one for one in invoices if one.rule != BY_DUPLICATE]
     group_type = None
     if line.is_deal and any(one.is_shared for one in invoices):
@@ -788,11 +799,11 @@ def row_of(books: Books, line: Line) -> dict[str, Any]:
         "opportunity_id": deal.opportunity_id if deal else None,
         "opportunity_name": deal.name if deal else None,
         "account_id": account_id,
-        "account_name": (books.accounts.get(account_id or "") or {}).get("name"),
+        "account_name": account.get("name"),
         "customer_id": (invoices or documents)[0].customer_id if documents else None,
         "invoice_id": invoices[0].document_id if invoices else None,
-        "region": deal.region if deal else None,
-        "segment": deal.segment if deal else None,
+        "region": deal.region if deal else account.get("region"),
+        "segment": deal.segment if deal else account.get("segment"),
         "manager_name": deal.manager_name if deal else None,
         "owner_id": deal.owner_id if deal else None,
         "status": line.status,
@@ -1030,6 +1041,8 @@ def forecast_to_billing(facts: Facts, books: Books, lines: list[Line], since: da
         return sum((one for one in amounts if one is not None), NOTHING)
 
     def share(part: Decimal, whole: Decimal | None) -> float | None:
+        if whole and abs(part - whole) < Decimal("0.005"):
+            return 1.0
         return float(Fraction(part) / Fraction(whole)) if whole else None
 
     rows = []

@@ -49,7 +49,8 @@ final as (
         brier,
         log_loss,
         base_brier,
-        1 - brier / nullif(base_brier, 0) as skill,
+        -- Within a tenth the base rate is far off or close by for no merit of the method's.
+        case when bin = 'all' then 1 - brier / nullif(base_brier, 0) end as skill,
         {{ as_of_date() }} as as_of_date
     from summed
 )

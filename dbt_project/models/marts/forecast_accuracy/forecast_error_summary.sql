@@ -40,8 +40,10 @@ summed as (
         sum(errors.actual_amount) as actual_amount,
         sum(errors.error) as error,
         sum(errors.absolute_error) as absolute_error,
-        count(case when errors.absolute_error <= 0.05 * errors.actual_amount then 1 end) as within_5_count,
-        count(case when errors.absolute_error <= 0.1 * errors.actual_amount then 1 end) as within_10_count,
+        -- To say 0 where nothing came is no hit.
+        count(case when errors.actual_amount > 0 then 1 end) as within_n,
+        count(case when errors.actual_amount > 0 and errors.absolute_error <= 0.05 * errors.actual_amount then 1 end) as within_5_count,
+        count(case when errors.actual_amount > 0 and errors.absolute_error <= 0.1 * errors.actual_amount then 1 end) as within_10_count,
         count(case when errors.is_in_range then 1 end) as in_range_count
     from errors
     inner join recent
@@ -55,12 +57,13 @@ rated as (
         cells.*,
         coalesce(summed.n, 0) as n,
         coalesce(summed.period_count, 0) as period_count,
+        coalesce(summed.within_n, 0) as within_n,
         coalesce(summed.range_n, 0) as range_n,
         nullif(cast(summed.actual_amount as double), 0) as actual_amount,
         cast(summed.error as double) as error,
         cast(summed.absolute_error as double) as absolute_error,
         {%- for share in ('within_5', 'within_10') %}
-        cast(summed.{{ share }}_count as double) / summed.n as {{ share }}_percent,
+        cast(summed.{{ share }}_count as double) / nullif(summed.within_n, 0) as {{ share }}_percent,
         {%- endfor %}
         cast(summed.in_range_count as double) / nullif(summed.range_n, 0) as in_range_share
     from cells
@@ -83,10 +86,11 @@ final as (
         period_count,
         absolute_error / actual_amount as wape,
         error / actual_amount as bias_share,
+        within_n,
         {%- for share in ('within_5_percent', 'within_10_percent') %}
         {{ share }},
-        {{ wilson(share, 'n', -1) }} as {{ share }}_low,
-        {{ wilson(share, 'n', 1) }} as {{ share }}_high,
+        {{ wilson(share, 'within_n', -1) }} as {{ share }}_low,
+        {{ wilson(share, 'within_n', 1) }} as {{ share }}_high,
         {%- endfor %}
         range_n,
         in_range_share,

@@ -110,17 +110,19 @@ compared as (
         summed.*,
         absolute_error / actual_amount as wape,
         other_error / actual_amount as other_wape,
-        (other_error - absolute_error) / actual_amount as value_added
+        (other_error - absolute_error) / actual_amount as gain
     from summed
 ),
 
+-- One result says nothing of who forecasts better.
 spread as (
     select
         compared.*,
+        case when period_count > 1 then gain end as value_added,
         case
             when period_count > 1
                 then {{ students_t('(period_count - 1)') }} * sqrt(
-                    period_count * greatest(gain_squared - 2 * value_added * gain_actual + value_added * value_added * actual_squared, 0)
+                    period_count * greatest(gain_squared - 2 * gain * gain_actual + gain * gain * actual_squared, 0)
                     / (period_count - 1)
                 ) / actual_amount
         end as half_width
@@ -157,6 +159,7 @@ final as (
             when previous.n is null then 'no forecast'
             when previous.actual_amount is null then 'nothing won in the periods'
             when cells.step = 1 then 'first of the chain'
+            when previous.period_count = 1 then 'one period only'
         end as reason,
         coalesce(cast(previous.n as bigint), 0) as n,
         coalesce(previous.period_count, 0) as period_count,

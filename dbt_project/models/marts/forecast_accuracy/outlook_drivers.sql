@@ -116,6 +116,8 @@ judged as (
             when is_closed_since then end_reached
             when p_win_before is null and created_on > compared_on then 'created'
             when p_win_before is null or p_win is null then 'seen_again'
+            -- The time ran out; the deal did not get worse.
+            when period_end = as_of_day then 'period_over'
             when amount_open != amount_before and abs(cast(p_win - p_win_before as double)) < 0.01 then 'amount'
             else 'chance'
         end as what_happened

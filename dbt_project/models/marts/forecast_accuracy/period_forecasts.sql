@@ -97,7 +97,7 @@ ranged as (
         coalesce(ranges.period_count, 0) as range_period_count,
         {%- for side in ('low', 'high') %}
         case
-            when ranges.period_count >= policy.range_minimum_periods
+            when ranges.period_count >= policy.range_minimum_periods and forecasts.forecast_amount > 0
                 then cast(
                     floor(cast(forecasts.forecast_amount as double) * ranges.{{ side }}_ratio * 100 + 0.5) / 100 as decimal(18, 4)
                 )

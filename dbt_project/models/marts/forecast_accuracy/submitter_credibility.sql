@@ -187,7 +187,7 @@ submitters as (
     group by submitter_id, period_type
 ),
 
-with_reason as (
+with_verdict as (
     select
         submitters.submitter_id,
         submitters.period_type,
@@ -197,14 +197,17 @@ with_reason as (
         coalesce(call_counts.call_count, 0) as call_count,
         rated.wape,
         rated.bias,
-        rated.bias - rated.half_width as bias_low,
+        -- No call is below 0.
+        case when rated.bias - rated.half_width < -1 then -1 else rated.bias - rated.half_width end as bias_low,
         rated.bias + rated.half_width as bias_high,
-        policy.tolerance,
         case
-            when coalesce(rated.n, 0) < policy.minimum_periods then 'calls for too few periods that have ended'
-            when rated.actual is null then 'nothing won in the book'
-            when rated.half_width > policy.width then 'results differ too much to tell'
-        end as reason
+            when coalesce(rated.n, 0) < policy.minimum_periods or rated.actual is null then 'not enough calls'
+            when rated.bias - rated.half_width > 0 and rated.bias >= policy.tolerance then 'optimist'
+            when rated.bias + rated.half_width < 0 and rated.bias <= -policy.tolerance then 'sandbagger'
+            when rated.half_width <= policy.width then 'steady'
+            else 'unclear'
+        end as verdict,
+        coalesce(rated.n, 0) < policy.minimum_periods as is_few
     from submitters
     cross join horizons
     cross join policy
@@ -220,27 +223,26 @@ with_reason as (
 
 final as (
     select
-        with_reason.submitter_id,
-        coalesce(reps.name, with_reason.submitter_id) as submitter_name,
-        with_reason.period_type,
-        with_reason.horizon,
-        with_reason.caller,
+        with_verdict.submitter_id,
+        coalesce(reps.name, with_verdict.submitter_id) as submitter_name,
+        with_verdict.period_type,
+        with_verdict.horizon,
+        with_verdict.caller,
+        with_verdict.verdict,
         case
-            when with_reason.reason is not null then 'not enough calls'
-            when with_reason.bias_low > 0 and with_reason.bias >= with_reason.tolerance then 'optimist'
-            when with_reason.bias_high < 0 and with_reason.bias <= -with_reason.tolerance then 'sandbagger'
-            else 'steady'
-        end as verdict,
-        with_reason.reason,
-        with_reason.n,
-        with_reason.call_count,
-        with_reason.wape,
-        with_reason.bias,
-        with_reason.bias_low,
-        with_reason.bias_high,
+            when with_verdict.is_few then 'calls for too few periods that have ended'
+            when with_verdict.verdict = 'not enough calls' then 'nothing won in the book'
+            when with_verdict.verdict = 'unclear' then 'results differ too much to tell'
+        end as reason,
+        with_verdict.n,
+        with_verdict.call_count,
+        with_verdict.wape,
+        with_verdict.bias,
+        with_verdict.bias_low,
+        with_verdict.bias_high,
         {{ as_of_date() }} as as_of_date
-    from with_reason
-    left join reps on with_reason.submitter_id = reps.rep_id
+    from with_verdict
+    left join reps on with_verdict.submitter_id = reps.rep_id
 )
 
 select * from final

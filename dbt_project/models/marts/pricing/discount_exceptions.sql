@@ -15,6 +15,11 @@ rules as (
     select * from {{ ref('discount_rules') }}
 ),
 
+leavers as (
+    select rep_id from {{ ref('reps') }}
+    where is_current and terminated_on is not null
+),
+
 policy as (
     select
         {%- for name in ('reason_from_share', 'concession_from_share', 'outlier_share') %}
@@ -118,6 +123,12 @@ final as (
             end
         ) as evidence,
         main_rules.what_to_do,
+        -- What a leaver's deal needs is done by whoever answers for it today.
+        case
+            when left_owners.rep_id is null then coalesce(tested.owner_name, tested.owner_id, 'sales_operations')
+            when left_managers.rep_id is null then coalesce(tested.manager_name, tested.manager_id, 'sales_operations')
+            else 'sales_operations'
+        end as who_acts,
         tested.approval_status,
         tested.list_amount,
         tested.discount_share,
@@ -138,6 +149,8 @@ final as (
         {{ as_of_date() }} as as_of_date
     from tested
     inner join main_rules on tested.opportunity_id = main_rules.opportunity_id
+    left join leavers as left_owners on tested.owner_id = left_owners.rep_id
+    left join leavers as left_managers on tested.manager_id = left_managers.rep_id
 )
 
 select * from final

@@ -25,6 +25,11 @@ accounts as (
     select * from {{ ref('accounts') }}
 ),
 
+leavers as (
+    select rep_id from {{ ref('reps') }}
+    where is_current and terminated_on is not null
+),
+
 documents as (
     select * from {{ ref('billing_documents') }}
 ),
@@ -109,6 +114,7 @@ joined as (
         first_invoices.document_id as invoice_id,
         deals.region,
         deals.segment,
+        deals.manager_id,
         deals.manager_name,
         deals.owner_id,
         deals.owner_name,
@@ -229,8 +235,8 @@ final as (
         accounts.name as account_name,
         settled.customer_id,
         settled.invoice_id,
-        settled.region,
-        settled.segment,
+        case when settled.opportunity_id is null then accounts.region else settled.region end as region,
+        case when settled.opportunity_id is null then accounts.segment else settled.segment end as segment,
         settled.manager_name,
         settled.owner_id,
         settled.status,
@@ -245,9 +251,12 @@ final as (
                 then concat(cast(policy.ageing_days_2 + 1 as string), '-', cast(policy.ageing_days_3 as string))
             when age_days > policy.ageing_days_3 then concat('over ', cast(policy.ageing_days_3 as string))
         end as age_band,
+        -- What a leaver's deal needs is done by whoever answers for it today.
         case
-            when statuses.owner = 'deal_owner' then coalesce(settled.owner_name, settled.owner_id, 'sales_operations')
-            else statuses.owner
+            when coalesce(statuses.owner, '') != 'deal_owner' then statuses.owner
+            when left_owners.rep_id is null then coalesce(settled.owner_name, settled.owner_id, 'sales_operations')
+            when left_managers.rep_id is null then coalesce(settled.manager_name, settled.manager_id, 'sales_operations')
+            else 'sales_operations'
         end as owner,
         statuses.what_is_wrong,
         statuses.what_to_do,
@@ -281,6 +290,8 @@ final as (
     cross join policy
     left join statuses on settled.status = statuses.status
     left join accounts on settled.account_id = accounts.account_id
+    left join leavers as left_owners on settled.owner_id = left_owners.rep_id
+    left join leavers as left_managers on settled.manager_id = left_managers.rep_id
 )
 
 select * from final

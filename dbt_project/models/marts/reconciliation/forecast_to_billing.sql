@@ -201,9 +201,17 @@ final as (
         paid_amount,
         fx_difference,
         unbooked_amount,
-        cast(booked_amount as double) / nullif(cast(commit_amount as double), 0) as booked_share,
-        cast(billed_amount as double) / nullif(cast(booked_amount as double), 0) as billed_share,
-        cast(paid_amount as double) / nullif(cast(billed_amount as double), 0) as paid_share,
+        -- Each document is rounded by itself: what is equal to the cent is the same.
+        {%- for share, (part, whole) in {
+            'booked_share': ('booked_amount', 'commit_amount'),
+            'billed_share': ('billed_amount', 'booked_amount'),
+            'paid_share': ('paid_amount', 'billed_amount'),
+        }.items() %}
+        case
+            when {{ whole }} != 0 and abs({{ part }} - {{ whole }}) < 0.005 then 1.0
+            else cast({{ part }} as double) / nullif(cast({{ whole }} as double), 0)
+        end as {{ share }},
+        {%- endfor %}
         submitter_count,
         booked_count,
         missing_rate_count,
