@@ -62,6 +62,24 @@ def test_contributions_add_up_to_the_gap_exactly_for_every_seller(full_run: Run)
     assert int(str(without)) >= 1
 
 
+def test_sellers_of_a_job_book_together_what_is_expected_of_them_but_for_chance(full_run: Run) -> None:
+    rows = full_run.query(
+        "with sellers as (select distinct seller_id, role, window_start, window_end, booked_amount, expected_amount "
+        "from people.rep_diagnosis where reason is null), "
+        "won as (select sellers.seller_id, sum(deals.amount * deals.amount::double) as squares from sellers "
+        "join core.opportunities as deals on deals.owner_id = sellers.seller_id and deals.is_won "
+        "and not deals.is_deleted and deals.closed_on between window_start and window_end group by 1) "
+        "select role, count(*), sum(booked_amount)::double, sum(expected_amount)::double, sum(squares) "
+        "from sellers left join won using (seller_id) group by 1 order by 1"
+    )
+    assert [role for role, *_ in rows] == ["account_executive", "account_manager"]
+    for role, count, booked, expected, squares in rows:
+        # A sum of deals of uneven size, won by chance, strays by the root of the sum of their squares.
+        strayed = (float(str(booked)) - float(str(expected))) / float(str(squares)) ** 0.5
+        assert int(str(count)) >= 5
+        assert abs(strayed) < 1.645, (role, booked, expected, strayed)
+
+
 def test_planted_weaknesses_are_the_top_factor_of_four_in_five(told: pd.DataFrame, planted: pd.DataFrame) -> None:
     weak = planted[planted.factor.notna()]
     top = told[told.is_top].set_index("seller_id").factor

@@ -185,13 +185,15 @@ measures as (
         and {{ day_count('cast(visits.entered_at as date)', 'deals.window_end') }} >= policy.landing_days
 ),
 
--- What peers of the same job make of like deals: each group leans on the next wider one.
+-- What peers of the same job make of like deals, and how often these are won: each group leans on the next wider one.
 {%- set levels = ['role', 'opportunity_type', 'segment', 'lead_source'] %}
 likened_0 as (
     select
         measures.*,
         cast(sum(measure) over (partition by measured, stage, role) as double)
-        / count(*) over (partition by measured, stage, role) as expected_0
+        / count(*) over (partition by measured, stage, role) as expected_0,
+        cast(count(case when is_won then 1 end) over (partition by measured, stage, role) as double)
+        / count(*) over (partition by measured, stage, role) as won_share_0
     from measures
 ),
 {%- for level in range(1, 4) %}
@@ -204,11 +206,13 @@ likened_{{ level }} as (
             when measured in ('stage', 'landing') then expected_{{ level - 1 }}
             else (cast(sum(measure) over (partition by {{ keys }}) as double) + policy.cell_strength * expected_{{ level - 1 }})
                 / (count(*) over (partition by {{ keys }}) + policy.cell_strength)
-        end as expected_{{ level }}
+        end as expected_{{ level }},
         {%- else %}
         (cast(sum(measure) over (partition by {{ keys }}) as double) + policy.cell_strength * expected_{{ level - 1 }})
-        / (count(*) over (partition by {{ keys }}) + policy.cell_strength) as expected_{{ level }}
+        / (count(*) over (partition by {{ keys }}) + policy.cell_strength) as expected_{{ level }},
         {%- endif %}
+        (count(case when is_won then 1 end) over (partition by {{ keys }}) + policy.cell_strength * won_share_{{ level - 1 }})
+        / (count(*) over (partition by {{ keys }}) + policy.cell_strength) as won_share_{{ level }}
     from likened_{{ level - 1 }}
     cross join policy
 ),
@@ -221,7 +225,11 @@ records as (
         stage,
         count(*) as n,
         cast(sum(measure) as double) as reached,
-        cast(sum(cast(expected_3 as decimal(30, 12))) as double) as expected
+        cast(sum(cast(expected_3 as decimal(30, 12))) as double) as expected,
+        -- Of each deal there is as much to be won as like deals are won.
+        cast(sum(cast(won_share_3 as decimal(30, 12))) as double) as won_expected,
+        cast(sum(case when measured = 'deal_size' then cast(won_share_3 * exp(expected_3) as decimal(30, 6)) end) as double)
+            as won_amount_expected
     from likened_3
     group by seller_id, measured, stage
 ),
@@ -301,6 +309,7 @@ placed as (
         sizes.n as size_n,
         sizes.reached as size_reached,
         sizes.expected as size_expected,
+        sizes.won_amount_expected / nullif(sizes.won_expected, 0) as size_norm,
         jobs.unevenness,
         jobs.size_variance,
         decided.n as decided_n,
@@ -389,7 +398,7 @@ factors as (
         cast(booked_amount as double) / nullif(won_window, 0) as seller_value,
         cast(booked_amount as double) as level_value,
         cast(coalesce(size_n, 0) as bigint) as n,
-        exp(size_expected / nullif(size_n, 0)) * unevenness as norm,
+        size_norm * unevenness as norm,
         exp((size_reached - size_expected) / (size_n + size_strength)) as skill,
         size_variance / (size_n + size_strength) as variance
     from landed
