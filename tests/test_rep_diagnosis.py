@@ -64,20 +64,23 @@ def test_contributions_add_up_to_the_gap_exactly_for_every_seller(full_run: Run)
 
 def test_sellers_of_a_job_book_together_what_is_expected_of_them_but_for_chance(full_run: Run) -> None:
     rows = full_run.query(
-        "with sellers as (select distinct seller_id, role, window_start, window_end, booked_amount, expected_amount "
-        "from people.rep_diagnosis where reason is null), "
-        "won as (select sellers.seller_id, sum(deals.amount * deals.amount::double) as squares from sellers "
-        "join core.opportunities as deals on deals.owner_id = sellers.seller_id and deals.is_won "
-        "and not deals.is_deleted and deals.closed_on between window_start and window_end group by 1) "
-        "select role, count(*), sum(booked_amount)::double, sum(expected_amount)::double, sum(squares) "
+        "with sellers as (select seller_id, role, record_start, window_start, window_end, booked_amount, "
+        "expected_amount, estimate from people.rep_diagnosis where reason is null and factor = 'deal_size'), "
+        "won as (select seller_id, count(*) as n, count(case when closed_on >= window_start then 1 end) as window_n, "
+        "sum(amount)::double as amount, sum(amount * amount::double) as squares from sellers "
+        "join core.opportunities on owner_id = seller_id and is_won and not is_deleted "
+        "and closed_on between record_start and window_end group by 1) "
+        "select role, count(*)::double, sum(won.amount), sum(n * estimate), sum(squares), sum(booked_amount)::double, "
+        "sum(expected_amount)::double, sum(squares) / sum(n) * sum(window_n) "
         "from sellers left join won using (seller_id) group by 1 order by 1"
     )
     assert [role for role, *_ in rows] == ["account_executive", "account_manager"]
-    for role, count, booked, expected, squares in rows:
-        # A sum of deals of uneven size, won by chance, strays by the root of the sum of their squares.
-        strayed = (float(str(booked)) - float(str(expected))) / float(str(squares)) ** 0.5
-        assert int(str(count)) >= 5
-        assert abs(strayed) < 1.645, (role, booked, expected, strayed)
+    for role, *figures in rows:
+        count, won, told, squares, booked, expected, window_squares = (float(str(figure)) for figure in figures)
+        assert count >= 5
+        # A sum of uneven amounts that come by chance strays by the root of the sum of their squares.
+        assert abs(won - told) < 1.645 * squares**0.5, (role, "size of the deals won in the record", won / told)
+        assert abs(booked - expected) < 1.645 * window_squares**0.5, (role, "bookings", booked / expected)
 
 
 def test_planted_weaknesses_are_the_top_factor_of_four_in_five(told: pd.DataFrame, planted: pd.DataFrame) -> None:

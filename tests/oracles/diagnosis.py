@@ -182,13 +182,14 @@ def rep_diagnosis(extract: Path, as_of: pd.Timestamp) -> pd.DataFrame:
     skill["win_rate"] = np.exp(cells.groupby("seller").log.sum().reindex(sellers.index).fillna(0.0))
     k = policy["size_strength"]
     over = (sized.measure - sized.norm).groupby(sized.seller)
+    skill["deal_size"] = np.exp(over.sum() / (over.size() + k))
     won_sized = sized[sized.is_won]
-    uneven = won_sized.groupby("role").amount.sum() / np.exp(won_sized.norm).groupby(won_sized.role).sum()
+    told = np.exp(won_sized.norm) * won_sized.seller.map(skill["deal_size"])
+    uneven = won_sized.groupby("role").amount.sum() / told.groupby(won_sized.role).sum()
     # What is to be won: the amount of each deal times how often like ones are won.
     share = liken(sized.assign(won=sized.is_won.astype(float)), policy["cell_strength"], RATES["deal_size"], "won")
     to_win = (share * np.exp(sized.norm)).groupby(sized.seller).sum()
     norm["deal_size"] = to_win / share.groupby(sized.seller).sum() * sellers.role.map(uneven)
-    skill["deal_size"] = np.exp(over.sum() / (over.size() + k))
 
     kept = (sellers.work > 0) & (sellers.decided >= policy["minimum_deals"]) & norm.notna().all(axis=1)
     kept &= skill.notna().all(axis=1)

@@ -234,19 +234,31 @@ records as (
     group by seller_id, measured, stage
 ),
 
+sizes as (
+    select
+        records.seller_id,
+        records.n,
+        records.won_amount_expected / nullif(records.won_expected, 0) as won_amount,
+        exp((records.reached - records.expected) / (records.n + policy.size_strength)) as skill
+    from records
+    cross join policy
+    where records.measured = 'deal_size'
+),
+
 jobs as (
     select
         role,
         cast(sum(case when measured = 'landing' then measure end) as double)
         / nullif(count(case when measured = 'landing' then 1 end), 0) as landing_rate,
-        -- Amounts are uneven: what won deals bring in all over what their logarithms say.
+        -- Amounts are uneven: what won deals bring in all over what their logarithms and the sellers' say.
         cast(sum(case when measured = 'deal_size' and is_won then cast(amount as decimal(30, 6)) end) as double)
         / nullif(
-            cast(sum(case when measured = 'deal_size' and is_won then cast(exp(expected_3) as decimal(30, 6)) end) as double), 0
+            cast(sum(case when measured = 'deal_size' and is_won then cast(exp(expected_3) * sizes.skill as decimal(30, 6)) end) as double), 0
         ) as unevenness,
         {{ sum_of_squares("case when measured = 'deal_size' then cast(measure as double) - expected_3 end") }}
         / nullif(count(case when measured = 'deal_size' then 1 end), 0) as size_variance
     from likened_3
+    left join sizes on likened_3.seller_id = sizes.seller_id
     group by role
 ),
 
@@ -307,9 +319,8 @@ placed as (
         coalesce(landings.expected, 0) as landing_expected,
         jobs.landing_rate,
         sizes.n as size_n,
-        sizes.reached as size_reached,
-        sizes.expected as size_expected,
-        sizes.won_amount_expected / nullif(sizes.won_expected, 0) as size_norm,
+        sizes.won_amount as size_norm,
+        sizes.skill as size_skill,
         jobs.unevenness,
         jobs.size_variance,
         decided.n as decided_n,
@@ -321,7 +332,7 @@ placed as (
     inner join peers on totals.role = peers.role and totals.peer_segment = peers.peer_segment
     left join jobs on totals.role = jobs.role
     left join records as landings on totals.seller_id = landings.seller_id and landings.measured = 'landing'
-    left join records as sizes on totals.seller_id = sizes.seller_id and sizes.measured = 'deal_size'
+    left join sizes on totals.seller_id = sizes.seller_id
     left join records as decided on totals.seller_id = decided.seller_id and decided.measured = 'win_rate'
     left join passed on totals.seller_id = passed.seller_id
 ),
@@ -399,7 +410,7 @@ factors as (
         cast(booked_amount as double) as level_value,
         cast(coalesce(size_n, 0) as bigint) as n,
         size_norm * unevenness as norm,
-        exp((size_reached - size_expected) / (size_n + size_strength)) as skill,
+        size_skill as skill,
         size_variance / (size_n + size_strength) as variance
     from landed
 ),
