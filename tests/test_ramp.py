@@ -38,6 +38,7 @@ def hand_made(directory: Path) -> Path:
     users = ["user_id,name,role,manager_id,region,segment,hired_on,terminated_on"]
     roles = ["user_id,effective_from,role,manager_id,region,segment"]
     meetings = ["activity_id,activity_type,direction,purpose,user_id,account_id,occurred_at,is_completed"]
+    changes = ["change_id,opportunity_id,field,old_value,new_value,changed_at"]
     deals = [
         "opportunity_id,account_id,owner_id,opportunity_type,stage,amount,currency,created_at,close_date,closed_at"
     ]
@@ -45,8 +46,12 @@ def hand_made(directory: Path) -> Path:
     def meeting(user_id: str, day: str, kind: str = "meeting", completed: str = "true") -> None:
         meetings.append(f"v{len(meetings)},{kind},outbound,sell,{user_id},a1,{day}T10:00:00Z,{completed}")
 
-    def win(user_id: str, day: str, amount: int, kind: str = "new_business") -> None:
-        deals.append(f"o{len(deals)},a1,{user_id},{kind},Closed Won,{amount},USD,{day}T00:00:00Z,{day},{day}T09:00:00Z")
+    def win(user_id: str, day: str, amount: int, kind: str = "new_business", taken_over_from: str = "") -> None:
+        name = f"o{len(deals)}"
+        deals.append(f"{name},a1,{user_id},{kind},Closed Won,{amount},USD,{day}T00:00:00Z,{day},{day}T09:00:00Z")
+        if taken_over_from:
+            changes.append(f"{name}a,{name},owner_id,{taken_over_from},{user_id},{day}T05:00:00Z")
+            changes.append(f"{name}b,{name},stage,Proposal,Closed Won,{day}T09:00:00Z")
 
     for name, (hired, left, met) in WAITING.items():
         for user_id in (f"{name}1", f"{name}2"):
@@ -81,6 +86,8 @@ def hand_made(directory: Path) -> Path:
     for day, amount in (("2025-09-15", 100), ("2025-10-15", 150), ("2026-03-15", 300)):
         win("q", day, amount)
     win("q", "2025-09-10", 1, "renewal")
+    for month in (9, 10, 11):
+        win("q", f"2025-{month:02d}-05", 900, taken_over_from="p1")
     win("r", "2026-04-15", 300)
     win("s", "2026-02-20", 900)
     return write_extract(
@@ -89,6 +96,7 @@ def hand_made(directory: Path) -> Path:
         crm_users="\n".join(users) + "\n",
         crm_user_roles="\n".join(roles) + "\n",
         crm_opportunities="\n".join(deals) + "\n",
+        crm_opportunity_changes="\n".join(changes) + "\n",
         crm_activities="\n".join(meetings) + "\n",
     )
 
@@ -189,7 +197,8 @@ def test_milestones_of_each_seller(by_hand: Path) -> None:
     assert told == [
         ("p1", met, None, None, None, None, met, None, None),
         # Peers book 100 a month: the norm is 300, and 240 reach it. October (251) is held in November alone;
-        # March (300) in April and May. A renewal is no first win.
+        # March (300) in April and May. A renewal is no first win, and what was taken over from somebody is none at all:
+        # 900 a month from the first on would have made productive.
         ("q", None, None, "reached", date(2025, 9, 15), "reached", None, 7, date(2026, 3, 31)),
         # April is held, but July is not over.
         ("r", None, None, "reached", date(2026, 4, 15), "waiting", None, None, None),
