@@ -14,7 +14,7 @@ import pytest
 from tests.conftest import DEMO_AS_OF, DEMO_PAST, Run
 from tests.extracts import write_extract
 from tests.oracles.conversion import wilson
-from tests.oracles.ramps import Ramps, read_books, service_month
+from tests.oracles.ramps import Ramps, add_months, read_books, service_month
 from tests.warehouse import Warehouse
 
 AS_OF = date(2026, 6, 30)
@@ -217,6 +217,21 @@ def test_milestones_of_each_seller(by_hand: Path) -> None:
     ]
 
 
+def test_what_to_do_is_said_to_nobody_who_has_left_or_does_not_ramp(by_hand: Path) -> None:
+    assert rows(
+        by_hand,
+        "select rep_id, feedback_reason, gap_measure, what_is_behind, what_to_do from people.rep_ramp "
+        "where rep_id in ('e1', 'p1', 'q', 's', 'w') order by 1",
+    ) == [
+        ("e1", "has left", None, None, None),
+        ("p1", "hired before history", None, None, None),
+        # Nobody was hired earlier to stand beside.
+        ("q", "not enough earlier hires", None, None, None),
+        ("s", "has left", None, None, None),
+        ("w", "has another job", None, None, None),
+    ]
+
+
 def test_first_meeting_is_told_though_its_month_is_not_over(by_hand: Path) -> None:
     assert rows(
         by_hand,
@@ -244,6 +259,17 @@ POSITIONS = {
     "won": ("won", "first_win", "ramp_weeks"),
     "early_opened": ("opened", "first_pipeline", "ramp_early_weeks"),
 }
+
+
+def feedback_reason(row: Mapping[str, Any], ramps: Ramps) -> str | None:
+    if row["reason"]:
+        return str(row["reason"])
+    if row["ending"]:
+        return {"left": "has left", "other_job": "has another job"}[row["ending"]]
+    if add_months(row["hired_on"], int(ramps.policy["ramped_months"])) <= ramps.books.as_of:
+        return "the ramp is over"
+    told = any(row[f"{name}_position"] for name in ("meetings", "opened", "won"))
+    return None if told else row["meetings_reason"]
 
 
 def expected_sellers(ramps: Ramps) -> dict[str, dict[str, Any]]:
@@ -284,7 +310,8 @@ def expected_sellers(ramps: Ramps) -> dict[str, dict[str, Any]]:
                 row[f"{name}_peer_count"] = place.get("peers")
                 for end in ("ratio", "ratio_low", "ratio_high"):
                     row[f"{name}_{end}"] = place.get(end)
-        row["gap_measure"] = max(gaps)[1] if gaps else None
+        row["feedback_reason"] = feedback_reason(row, ramps)
+        row["gap_measure"] = max(gaps)[1] if gaps and row["feedback_reason"] is None else None
         row["pace_reason"] = positions["early_opened"][rep_id]["reason"]
         is_fast = (row["early_opened_ratio_low"] or 0) > 1
         is_slow = row["opened_ratio_high"] is not None and row["opened_ratio_high"] < 1
@@ -345,7 +372,9 @@ def test_every_gap_has_words_and_every_null_a_reason(whole: Warehouse) -> None:
         rows(
             whole.database,
             "select rep_id from people.rep_ramp where (gap_measure is null) != (what_is_behind is null) "
-            "or (gap_measure is not null and what_to_do is null) or (pace is null) != (pace_reason is not null) "
+            "or (feedback_reason is null) != (what_to_do is not null) "
+            "or (feedback_reason is not null and gap_measure is not null) "
+            "or regexp_matches(what_is_behind, '^1 (meetings|deals)') or (pace is null) != (pace_reason is not null) "
             "or (opened_position is null) != (opened_reason is not null) "
             "or (productive_state is null) != (productive_reason is not null) "
             "or (reason is not null and coalesce(first_win_on, productive_on, first_meeting_on) is not null)",
@@ -356,6 +385,8 @@ def test_every_gap_has_words_and_every_null_a_reason(whole: Warehouse) -> None:
         rows(
             whole.database,
             "select cohort_id from people.ramp_curves where (reached_share is null) != (reason is not null) "
+            "or reached_share > 1 or reached_share_low between 1e-300 and 1e-9 "
+            "or (reached_share > 1 - 1e-9 and reached_share < 1) "
             "or (median_months is null) != (median_reason is not null) "
             "or not (reached_share between reached_share_low - 1e-9 and reached_share_high + 1e-9) "
             "or reached_share + ended_share > 1 + 1e-9 or median_months not between median_months_low "
