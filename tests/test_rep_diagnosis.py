@@ -99,6 +99,16 @@ def test_the_win_rate_is_drilled_to_the_stage_that_was_planted(told: pd.DataFram
     assert drilled.loc[weak].lost_signal.notna().all()
 
 
+def test_a_stage_and_a_signal_are_told_only_of_sellers_apart_from_their_peers(told: pd.DataFrame) -> None:
+    rates = told[(told.factor == "win_rate") & told.reason.isna()]
+    staged, signalled = rates[rates.weakest_stage.notna()], rates[rates.lost_signal.notna()]
+    assert len(staged) and len(signalled)
+    assert (staged.own_ratio < 1).all()
+    assert rates[rates.weakest_stage.isna()][["stage_rate", "stage_rate_low", "stage_n"]].isna().all().all()
+    assert (signalled.lost_signal_share > signalled.lost_signal_peer_share).all()
+    assert (signalled.lost_count >= diagnosis.read_policy()["minimum_lost"]).all()
+
+
 def test_hardly_an_ordinary_seller_is_called_far_short(told: pd.DataFrame, planted: pd.DataFrame) -> None:
     sellers = told.drop_duplicates("seller_id").set_index("seller_id")
     ordinary = sellers[~sellers.index.isin(planted.index) & sellers.reason.isna()]
