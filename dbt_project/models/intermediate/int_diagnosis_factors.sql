@@ -253,7 +253,10 @@ jobs as (
         -- Amounts are uneven: what won deals bring in all over what their logarithms and the sellers' say.
         cast(sum(case when measured = 'deal_size' and is_won then cast(amount as decimal(30, 6)) end) as double)
         / nullif(
-            cast(sum(case when measured = 'deal_size' and is_won then cast(exp(expected_3) * sizes.skill as decimal(30, 6)) end) as double), 0
+            cast(sum(case
+                when measured = 'deal_size' and is_won then cast(exp(expected_3) * sizes.skill as decimal(30, 6))
+            end) as double),
+            0
         ) as unevenness,
         {{ sum_of_squares("case when measured = 'deal_size' then cast(measure as double) - expected_3 end") }}
         / nullif(count(case when measured = 'deal_size' then 1 end), 0) as size_variance

@@ -79,7 +79,8 @@ incidence as (
     select
         survival.*,
         {%- for way in ('reached', 'ended') %}
-        floor(coalesce(sum(waiting * {{ way }} / nullif(at_risk, 0)) over so_far, 0) * 1000000000000 + 0.5) / 1000000000000 as {{ way }}_share
+        floor(coalesce(sum(waiting * {{ way }} / nullif(at_risk, 0)) over so_far, 0) * 1000000000000 + 0.5)
+        / 1000000000000 as {{ way }}_share
         {{- ',' if not loop.last }}
         {%- endfor %}
     from survival
