@@ -18,7 +18,22 @@ import pytest
 from tests.conftest import DEMO_AS_OF, DEMO_PAST, Run
 from tests.extracts import write_extract
 from tests.oracles import attainment
-from tests.oracles.attainment import KEY, NO_QUOTA, NO_RATE, OVERLAP, PARTLY, REASONS, RUNNING, TOO_FEW, ZERO, Relief
+from tests.oracles.attainment import (
+    BY_QUARTER,
+    BY_YEAR,
+    KEY,
+    LONGER,
+    NO_QUOTA,
+    NO_RATE,
+    OVERLAP,
+    PARTLY,
+    REASONS,
+    RUNNING,
+    SET_OTHERWISE,
+    TOO_FEW,
+    ZERO,
+    Relief,
+)
 from tests.warehouse import Warehouse
 
 AS_OF = date(2026, 6, 30)
@@ -232,7 +247,7 @@ SCENES: dict[str, tuple[Any, ...]] = {
         None,
         [(("2026-01-01", "2026-12-31"), "2026-01-01", 1000)],
         100,
-        (None, 0, None, NO_QUOTA),
+        (None, 0, None, BY_YEAR),
     ),
 }
 
@@ -289,9 +304,18 @@ def test_quotas_by_hand(warehouse: Warehouse, tmp_path: Path) -> None:
     judged = [Fraction(1, 2), Fraction(1), Fraction(1), Fraction(1, 4), Fraction(1, 2), Fraction(1)]
     assert (manager["n"], manager["at_quota_count"], manager["at_quota_share"]) == (6, 3, 0.5)
     assert manager["average_attainment"] == pytest.approx(float(sum(judged) / 6))
-    assert manager["quota_amount"] == 15200 + 1000 + 6100 + 1000 + 3000 + 400 + 1000 + Decimal("1234.567")
     # Those with an attainment were there on 6 × 91 + 61 + 11 + 30 - 91 of the days of all with a quota's row.
-    assert manager["reason"] == PARTLY
+    assert (manager["reason"], manager["quota_amount"], manager["amount_to_go"]) == (PARTLY, None, None)
+    # Half of the quota is missing to both, and one of them has left.
+    to_go = [
+        told["seller", name, "quarter", date(2026, 4, 1)]["amount_to_go"]
+        for name in ("exact_and_months", "left_in_april")
+    ]
+    assert to_go == [500, None]
+    # A quarter's quota is never cut into months, nor one of two months.
+    april = {name: told["seller", name, "month", date(2026, 4, 1)]["reason"] for name in SCENES}
+    names = ("two_months", "in_euro", "of_the_year", "overlapping")
+    assert [april[name] for name in names] == [None, BY_QUARTER, BY_YEAR, LONGER]
     assert_same(told, published)
 
 
@@ -657,7 +681,8 @@ def test_chance_brings_out_what_the_rules_are_for(tmp_path: Path) -> None:
             seen["negative"] += row["credited_amount"] < 0
             seen["overlay"] += row["overlay_amount"] > 0
     wanted: list[Any] = [("seller", reason) for reason in (*REASONS, None)]
-    wanted += [("roll-up", reason) for reason in (NO_QUOTA, PARTLY, None)]
+    wanted += [("seller", reason) for reason in SET_OTHERWISE]
+    wanted += [("roll-up", reason) for reason in (NO_QUOTA, BY_QUARTER, PARTLY, None)]
     wanted += [RUNNING, TOO_FEW, None, "judged", "relieved", "average", "negative", "overlay"]
     assert {name: seen[name] for name in wanted if seen[name] < 2} == {}
 

@@ -14,7 +14,7 @@ import pytest
 from tests.conftest import DEMO_AS_OF, DEMO_PAST, Run
 from tests.extracts import write_extract
 from tests.oracles.conversion import wilson
-from tests.oracles.ramps import Ramps, read_books, service_month
+from tests.oracles.ramps import Ramps, add_months, read_books, service_month
 from tests.warehouse import Warehouse
 
 AS_OF = date(2026, 6, 30)
@@ -38,6 +38,7 @@ def hand_made(directory: Path) -> Path:
     users = ["user_id,name,role,manager_id,region,segment,hired_on,terminated_on"]
     roles = ["user_id,effective_from,role,manager_id,region,segment"]
     meetings = ["activity_id,activity_type,direction,purpose,user_id,account_id,occurred_at,is_completed"]
+    changes = ["change_id,opportunity_id,field,old_value,new_value,changed_at"]
     deals = [
         "opportunity_id,account_id,owner_id,opportunity_type,stage,amount,currency,created_at,close_date,closed_at"
     ]
@@ -45,8 +46,12 @@ def hand_made(directory: Path) -> Path:
     def meeting(user_id: str, day: str, kind: str = "meeting", completed: str = "true") -> None:
         meetings.append(f"v{len(meetings)},{kind},outbound,sell,{user_id},a1,{day}T10:00:00Z,{completed}")
 
-    def win(user_id: str, day: str, amount: int, kind: str = "new_business") -> None:
-        deals.append(f"o{len(deals)},a1,{user_id},{kind},Closed Won,{amount},USD,{day}T00:00:00Z,{day},{day}T09:00:00Z")
+    def win(user_id: str, day: str, amount: int, kind: str = "new_business", taken_over_from: str = "") -> None:
+        name = f"o{len(deals)}"
+        deals.append(f"{name},a1,{user_id},{kind},Closed Won,{amount},USD,{day}T00:00:00Z,{day},{day}T09:00:00Z")
+        if taken_over_from:
+            changes.append(f"{name}a,{name},owner_id,{taken_over_from},{user_id},{day}T05:00:00Z")
+            changes.append(f"{name}b,{name},stage,Proposal,Closed Won,{day}T09:00:00Z")
 
     for name, (hired, left, met) in WAITING.items():
         for user_id in (f"{name}1", f"{name}2"):
@@ -81,6 +86,8 @@ def hand_made(directory: Path) -> Path:
     for day, amount in (("2025-09-15", 100), ("2025-10-15", 150), ("2026-03-15", 300)):
         win("q", day, amount)
     win("q", "2025-09-10", 1, "renewal")
+    for month in (9, 10, 11):
+        win("q", f"2025-{month:02d}-05", 900, taken_over_from="p1")
     win("r", "2026-04-15", 300)
     win("s", "2026-02-20", 900)
     return write_extract(
@@ -89,6 +96,7 @@ def hand_made(directory: Path) -> Path:
         crm_users="\n".join(users) + "\n",
         crm_user_roles="\n".join(roles) + "\n",
         crm_opportunities="\n".join(deals) + "\n",
+        crm_opportunity_changes="\n".join(changes) + "\n",
         crm_activities="\n".join(meetings) + "\n",
     )
 
@@ -189,7 +197,8 @@ def test_milestones_of_each_seller(by_hand: Path) -> None:
     assert told == [
         ("p1", met, None, None, None, None, met, None, None),
         # Peers book 100 a month: the norm is 300, and 240 reach it. October (251) is held in November alone;
-        # March (300) in April and May. A renewal is no first win.
+        # March (300) in April and May. A renewal is no first win, and what was taken over from somebody is none at all:
+        # 900 a month from the first on would have made productive.
         ("q", None, None, "reached", date(2025, 9, 15), "reached", None, 7, date(2026, 3, 31)),
         # April is held, but July is not over.
         ("r", None, None, "reached", date(2026, 4, 15), "waiting", None, None, None),
@@ -205,6 +214,21 @@ def test_milestones_of_each_seller(by_hand: Path) -> None:
         ("w", None, "other_job", "ended", None, "ended", None, None, None),
         ("x", "left before hired", "left", None, None, None, "left before hired", None, None),
         ("y", "hired for another job", None, None, None, None, "hired for another job", None, None),
+    ]
+
+
+def test_what_to_do_is_said_to_nobody_who_has_left_or_does_not_ramp(by_hand: Path) -> None:
+    assert rows(
+        by_hand,
+        "select rep_id, feedback_reason, gap_measure, what_is_behind, what_to_do from people.rep_ramp "
+        "where rep_id in ('e1', 'p1', 'q', 's', 'w') order by 1",
+    ) == [
+        ("e1", "has left", None, None, None),
+        ("p1", "hired before history", None, None, None),
+        # Nobody was hired earlier to stand beside.
+        ("q", "not enough earlier hires", None, None, None),
+        ("s", "has left", None, None, None),
+        ("w", "has another job", None, None, None),
     ]
 
 
@@ -235,6 +259,17 @@ POSITIONS = {
     "won": ("won", "first_win", "ramp_weeks"),
     "early_opened": ("opened", "first_pipeline", "ramp_early_weeks"),
 }
+
+
+def feedback_reason(row: Mapping[str, Any], ramps: Ramps) -> str | None:
+    if row["reason"]:
+        return str(row["reason"])
+    if row["ending"]:
+        return {"left": "has left", "other_job": "has another job"}[row["ending"]]
+    if add_months(row["hired_on"], int(ramps.policy["ramped_months"])) <= ramps.books.as_of:
+        return "the ramp is over"
+    told = any(row[f"{name}_position"] for name in ("meetings", "opened", "won"))
+    return None if told else row["meetings_reason"]
 
 
 def expected_sellers(ramps: Ramps) -> dict[str, dict[str, Any]]:
@@ -275,7 +310,8 @@ def expected_sellers(ramps: Ramps) -> dict[str, dict[str, Any]]:
                 row[f"{name}_peer_count"] = place.get("peers")
                 for end in ("ratio", "ratio_low", "ratio_high"):
                     row[f"{name}_{end}"] = place.get(end)
-        row["gap_measure"] = max(gaps)[1] if gaps else None
+        row["feedback_reason"] = feedback_reason(row, ramps)
+        row["gap_measure"] = max(gaps)[1] if gaps and row["feedback_reason"] is None else None
         row["pace_reason"] = positions["early_opened"][rep_id]["reason"]
         is_fast = (row["early_opened_ratio_low"] or 0) > 1
         is_slow = row["opened_ratio_high"] is not None and row["opened_ratio_high"] < 1
@@ -336,7 +372,9 @@ def test_every_gap_has_words_and_every_null_a_reason(whole: Warehouse) -> None:
         rows(
             whole.database,
             "select rep_id from people.rep_ramp where (gap_measure is null) != (what_is_behind is null) "
-            "or (gap_measure is not null and what_to_do is null) or (pace is null) != (pace_reason is not null) "
+            "or (feedback_reason is null) != (what_to_do is not null) "
+            "or (feedback_reason is not null and gap_measure is not null) "
+            "or regexp_matches(what_is_behind, '^1 (meetings|deals)') or (pace is null) != (pace_reason is not null) "
             "or (opened_position is null) != (opened_reason is not null) "
             "or (productive_state is null) != (productive_reason is not null) "
             "or (reason is not null and coalesce(first_win_on, productive_on, first_meeting_on) is not null)",
@@ -347,6 +385,8 @@ def test_every_gap_has_words_and_every_null_a_reason(whole: Warehouse) -> None:
         rows(
             whole.database,
             "select cohort_id from people.ramp_curves where (reached_share is null) != (reason is not null) "
+            "or reached_share > 1 or reached_share_low between 1e-300 and 1e-9 "
+            "or (reached_share > 1 - 1e-9 and reached_share < 1) "
             "or (median_months is null) != (median_reason is not null) "
             "or not (reached_share between reached_share_low - 1e-9 and reached_share_high + 1e-9) "
             "or reached_share + ended_share > 1 + 1e-9 or median_months not between median_months_low "

@@ -62,6 +62,27 @@ def test_contributions_add_up_to_the_gap_exactly_for_every_seller(full_run: Run)
     assert int(str(without)) >= 1
 
 
+def test_sellers_of_a_job_book_together_what_is_expected_of_them_but_for_chance(full_run: Run) -> None:
+    rows = full_run.query(
+        "with sellers as (select seller_id, role, record_start, window_start, window_end, booked_amount, "
+        "expected_amount, estimate from people.rep_diagnosis where reason is null and factor = 'deal_size'), "
+        "won as (select seller_id, count(*) as n, count(case when closed_on >= window_start then 1 end) as window_n, "
+        "sum(amount)::double as amount, sum(amount * amount::double) as squares from sellers "
+        "join core.opportunities on owner_id = seller_id and is_won and not is_deleted "
+        "and closed_on between record_start and window_end group by 1) "
+        "select role, count(*)::double, sum(won.amount), sum(n * estimate), sum(squares), sum(booked_amount)::double, "
+        "sum(expected_amount)::double, sum(squares) / sum(n) * sum(window_n) "
+        "from sellers left join won using (seller_id) group by 1 order by 1"
+    )
+    assert [role for role, *_ in rows] == ["account_executive", "account_manager"]
+    for role, *figures in rows:
+        count, won, told, squares, booked, expected, window_squares = (float(str(figure)) for figure in figures)
+        assert count >= 5
+        # A sum of uneven amounts that come by chance strays by the root of the sum of their squares.
+        assert abs(won - told) < 1.645 * squares**0.5, (role, "size of the deals won in the record", won / told)
+        assert abs(booked - expected) < 1.645 * window_squares**0.5, (role, "bookings", booked / expected)
+
+
 def test_planted_weaknesses_are_the_top_factor_of_four_in_five(told: pd.DataFrame, planted: pd.DataFrame) -> None:
     weak = planted[planted.factor.notna()]
     top = told[told.is_top].set_index("seller_id").factor
@@ -76,6 +97,16 @@ def test_the_win_rate_is_drilled_to_the_stage_that_was_planted(told: pd.DataFram
     assert list(drilled.loc[weak].weakest_stage) == ["Solution"] * 2
     assert (drilled.loc[weak].stage_rate < drilled.loc[weak].stage_peer_rate).all()
     assert drilled.loc[weak].lost_signal.notna().all()
+
+
+def test_a_stage_and_a_signal_are_told_only_of_sellers_apart_from_their_peers(told: pd.DataFrame) -> None:
+    rates = told[(told.factor == "win_rate") & told.reason.isna()]
+    staged, signalled = rates[rates.weakest_stage.notna()], rates[rates.lost_signal.notna()]
+    assert len(staged) and len(signalled)
+    assert (staged.own_ratio < 1).all()
+    assert rates[rates.weakest_stage.isna()][["stage_rate", "stage_rate_low", "stage_n"]].isna().all().all()
+    assert (signalled.lost_signal_share > signalled.lost_signal_peer_share).all()
+    assert (signalled.lost_count >= diagnosis.read_policy()["minimum_lost"]).all()
 
 
 def test_hardly_an_ordinary_seller_is_called_far_short(told: pd.DataFrame, planted: pd.DataFrame) -> None:

@@ -37,6 +37,8 @@ NO_QUOTA, OVERLAP, NO_RATE = "no quota", "quotas overlap", "no exchange rate"
 PARTLY, ZERO = "quota covers part of the period", "quota is zero"
 RUNNING, TOO_FEW = "period is running", "not enough sellers"
 REASONS = (NO_QUOTA, OVERLAP, NO_RATE, PARTLY, ZERO)
+BY_QUARTER, BY_YEAR, LONGER = "quota is set by quarter", "quota is set by year", "quota is set for a longer time"
+SET_OTHERWISE = (BY_QUARTER, BY_YEAR, LONGER)
 
 Relief = list[tuple[int, Fraction]]
 
@@ -365,6 +367,14 @@ def read_quotas(facts: Facts, people: dict[str, Person], as_of: date, relief: Re
 # Rows of sellers
 
 
+def named(start: date, end: date) -> str:
+    """How a quota of such days is set."""
+    is_first = start.day == 1
+    if is_first and start.month in (1, 4, 7, 10) and end == add_months(start, 3) - DAY:
+        return BY_QUARTER
+    return BY_YEAR if is_first and start.month == 1 and end == add_months(start, 12) - DAY else LONGER
+
+
 @dataclass
 class Seller:
     """One person in one period."""
@@ -377,6 +387,7 @@ class Seller:
     is_leading: bool
     credits: list[Credit]
     quotas: list[Quota]
+    around: list[Quota]
 
     @property
     def credited(self) -> Decimal:
@@ -407,11 +418,17 @@ class Seller:
         return Fraction(self.quota_days, self.days_there) if self.days_there else None
 
     @property
+    def set_otherwise(self) -> str | None:
+        """Of which time there is a quota, where the period is only a part of it."""
+        found = {named(one.start, one.end) for one in self.around}
+        return next((reason for reason in SET_OTHERWISE if reason in found), None)
+
+    @property
     def is_untold(self) -> str | None:
         """Why there is no amount of quota."""
         counted = self.counted_quotas
         if not counted:
-            return NO_QUOTA
+            return self.set_otherwise or NO_QUOTA
         together = sum(days_between(one.start, one.end) for one in counted)
         if not counted[0].is_exactly(self.period) and together > self.period.days:
             return OVERLAP
@@ -470,6 +487,7 @@ def sellers_of(
             user_id in lines.leading,
             earned.get(user_id, []),
             mine[user_id],
+            [one for one in quotas if one.user_id == user_id and one.start <= period.start and period.end <= one.end],
         )
         for user_id in sorted(who)
     ]
@@ -528,7 +546,9 @@ def seller_row(seller: Seller, people: dict[str, Person]) -> dict[str, Any]:
         "quota_days": seller.quota_days,
         "covered_share": as_float(seller.covered_share),
         "attainment": as_float(seller.attainment),
-        "amount_to_go": to_go(seller.attainment, seller.credited, quota),
+        "amount_to_go": None
+        if seller.person.left_on and seller.person.left_on < seller.period.last_day
+        else to_go(seller.attainment, seller.credited, quota),
         "is_judged": seller.is_judged,
         "is_leading": seller.is_leading,
         **dict.fromkeys(ONLY_ROLL_UPS),
@@ -554,7 +574,7 @@ def judged_cells(period: Period, members: list[Seller]) -> dict[str, Any]:
         share_low, share_high = wilson(at_quota / n, n)
         cells |= {
             "average_attainment": float(average),
-            "average_attainment_low": float(average) - reach,
+            "average_attainment_low": max(float(average) - reach, 0.0 if min(attainments) >= 0 else -math.inf),
             "average_attainment_high": float(average) + reach,
             "at_quota_share": at_quota / n,
             "at_quota_share_low": share_low,
@@ -568,7 +588,7 @@ def roll_up(
 ) -> dict[str, Any]:
     credited = sum((one.credited for one in members), NOTHING)
     credited += sum((one.amount for one in to_nobody if one.amount is not None), NOTHING)
-    with_row = [one for one in members if not one.is_leading and one.reason != NO_QUOTA]
+    with_row = [one for one in members if not one.is_leading and one.counted_quotas]
     reached = [one for one in with_row if one.reason is None]
     before_relief, quota = (
         sum((one.quota(column) or NOTHING for one in reached), NOTHING) if reached else None
@@ -577,7 +597,8 @@ def roll_up(
     there, told = (sum(one.days_there for one in group) for group in (with_row, reached))
     reason = None
     if not with_row:
-        reason = NO_QUOTA
+        otherwise = {one.set_otherwise for one in members if not one.is_leading}
+        reason = next((reason for reason in SET_OTHERWISE if reason in otherwise), NO_QUOTA)
     elif not quota or told < POLICY["attainment_covered_share"] * there:
         reason = PARTLY
     attainment = Fraction(credited) / Fraction(quota) if reason is None and quota else None
@@ -591,8 +612,8 @@ def roll_up(
         "credited_amount": credited,
         "overlay_amount": sum((one.overlay for one in members), NOTHING),
         "won_count": sum(one.won_count for one in members) + len(to_nobody),
-        "quota_before_relief": before_relief,
-        "quota_amount": quota,
+        "quota_before_relief": None if reason else before_relief,
+        "quota_amount": None if reason else quota,
         "quota_days": sum(one.quota_days for one in reached),
         "attainment": as_float(attainment),
         "amount_to_go": to_go(attainment, credited, quota),
@@ -620,12 +641,14 @@ def tell(facts: Facts, as_of: date, since: date, relief: Relief | None = None) -
         rows.append(roll_up(("company", "company"), "Company", period, sellers, to_nobody))
         members: dict[tuple[str, str], list[Seller]] = defaultdict(list)
         for one in sellers:
-            for kind, place in (("region", one.job.region), ("segment", one.job.segment)):
-                if place:
-                    members[kind, place].append(one)
+            members["region", one.job.region or "unknown"].append(one)
+            members["segment", one.job.segment or "unknown"].append(one)
             for manager in one.above:
                 members["manager", manager].append(one)
+        unknown = [("region", "unknown"), ("segment", "unknown")]
+        for scope in unknown if to_nobody else []:
+            members.setdefault(scope, [])
         for scope, group in members.items():
             name = (people.get(scope[1], Person()).name if scope[0] == "manager" else None) or scope[1]
-            rows.append(roll_up(scope, name, period, group, []))
+            rows.append(roll_up(scope, name, period, group, to_nobody if scope in unknown else []))
     return rows

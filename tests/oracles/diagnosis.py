@@ -52,13 +52,13 @@ def read_sellers(extract: Path, as_of: pd.Timestamp, policy: dict[str, float]) -
     return pd.DataFrame(rows, columns=["seller", "role", "segment", "ramped_on"]).set_index("seller")
 
 
-def liken(rows: pd.DataFrame, strength: float, has_source: bool) -> pd.Series:
+def liken(rows: pd.DataFrame, strength: float, has_source: bool, told: str = "measure") -> pd.Series:
     """What everybody of a job makes of like deals, each group leaning on the next wider one."""
     keys = ["stage", "role"]
-    norm = rows.groupby(keys)["measure"].transform("mean")
+    norm = rows.groupby(keys)[told].transform("mean")
     for key in ["opportunity_type", "deal_segment", *(["source"] if has_source else [])]:
         keys = [*keys, key]
-        cell = rows.groupby(keys)["measure"]
+        cell = rows.groupby(keys)[told]
         norm = (cell.transform("sum") + strength * norm) / (cell.transform("count") + strength)
     return norm
 
@@ -182,10 +182,14 @@ def rep_diagnosis(extract: Path, as_of: pd.Timestamp) -> pd.DataFrame:
     skill["win_rate"] = np.exp(cells.groupby("seller").log.sum().reindex(sellers.index).fillna(0.0))
     k = policy["size_strength"]
     over = (sized.measure - sized.norm).groupby(sized.seller)
-    won_sized = sized[sized.is_won]
-    uneven = won_sized.groupby("role").amount.sum() / np.exp(won_sized.norm).groupby(won_sized.role).sum()
-    norm["deal_size"] = np.exp(by_seller["deal_size"].norm.mean()) * sellers.role.map(uneven)
     skill["deal_size"] = np.exp(over.sum() / (over.size() + k))
+    won_sized = sized[sized.is_won]
+    told = np.exp(won_sized.norm) * won_sized.seller.map(skill["deal_size"])
+    uneven = won_sized.groupby("role").amount.sum() / told.groupby(won_sized.role).sum()
+    # What is to be won: the amount of each deal times how often like ones are won.
+    share = liken(sized.assign(won=sized.is_won.astype(float)), policy["cell_strength"], RATES["deal_size"], "won")
+    to_win = (share * np.exp(sized.norm)).groupby(sized.seller).sum()
+    norm["deal_size"] = to_win / share.groupby(sized.seller).sum() * sellers.role.map(uneven)
 
     kept = (sellers.work > 0) & (sellers.decided >= policy["minimum_deals"]) & norm.notna().all(axis=1)
     kept &= skill.notna().all(axis=1)

@@ -164,6 +164,8 @@ def read_books(directories: list[Path], as_of: date) -> Books:
         won_on = closed.date()
         won = [s for s in deal.stretches if s.episode == last.episode and is_closed(s.stage)]
         for user_id, amount in credited(team[deal.opportunity_id], won[0].owner_id, last.amount or Decimal(0), won_on):
+            if user_id != first.owner_id:
+                continue
             books.booked[user_id][month_of(won_on)] += amount  # type: ignore[assignment]
             if not is_renewal:
                 counts["won"][user_id][won_on] += 1

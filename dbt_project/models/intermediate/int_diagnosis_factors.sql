@@ -185,13 +185,15 @@ measures as (
         and {{ day_count('cast(visits.entered_at as date)', 'deals.window_end') }} >= policy.landing_days
 ),
 
--- What peers of the same job make of like deals: each group leans on the next wider one.
+-- What peers of the same job make of like deals, and how often these are won: each group leans on the next wider one.
 {%- set levels = ['role', 'opportunity_type', 'segment', 'lead_source'] %}
 likened_0 as (
     select
         measures.*,
         cast(sum(measure) over (partition by measured, stage, role) as double)
-        / count(*) over (partition by measured, stage, role) as expected_0
+        / count(*) over (partition by measured, stage, role) as expected_0,
+        cast(count(case when is_won then 1 end) over (partition by measured, stage, role) as double)
+        / count(*) over (partition by measured, stage, role) as won_share_0
     from measures
 ),
 {%- for level in range(1, 4) %}
@@ -204,11 +206,13 @@ likened_{{ level }} as (
             when measured in ('stage', 'landing') then expected_{{ level - 1 }}
             else (cast(sum(measure) over (partition by {{ keys }}) as double) + policy.cell_strength * expected_{{ level - 1 }})
                 / (count(*) over (partition by {{ keys }}) + policy.cell_strength)
-        end as expected_{{ level }}
+        end as expected_{{ level }},
         {%- else %}
         (cast(sum(measure) over (partition by {{ keys }}) as double) + policy.cell_strength * expected_{{ level - 1 }})
-        / (count(*) over (partition by {{ keys }}) + policy.cell_strength) as expected_{{ level }}
+        / (count(*) over (partition by {{ keys }}) + policy.cell_strength) as expected_{{ level }},
         {%- endif %}
+        (count(case when is_won then 1 end) over (partition by {{ keys }}) + policy.cell_strength * won_share_{{ level - 1 }})
+        / (count(*) over (partition by {{ keys }}) + policy.cell_strength) as won_share_{{ level }}
     from likened_{{ level - 1 }}
     cross join policy
 ),
@@ -221,9 +225,24 @@ records as (
         stage,
         count(*) as n,
         cast(sum(measure) as double) as reached,
-        cast(sum(cast(expected_3 as decimal(30, 12))) as double) as expected
+        cast(sum(cast(expected_3 as decimal(30, 12))) as double) as expected,
+        -- Of each deal there is as much to be won as like deals are won.
+        cast(sum(cast(won_share_3 as decimal(30, 12))) as double) as won_expected,
+        cast(sum(case when measured = 'deal_size' then cast(won_share_3 * exp(expected_3) as decimal(30, 6)) end) as double)
+            as won_amount_expected
     from likened_3
     group by seller_id, measured, stage
+),
+
+sizes as (
+    select
+        records.seller_id,
+        records.n,
+        records.won_amount_expected / nullif(records.won_expected, 0) as won_amount,
+        exp((records.reached - records.expected) / (records.n + policy.size_strength)) as skill
+    from records
+    cross join policy
+    where records.measured = 'deal_size'
 ),
 
 jobs as (
@@ -231,14 +250,18 @@ jobs as (
         role,
         cast(sum(case when measured = 'landing' then measure end) as double)
         / nullif(count(case when measured = 'landing' then 1 end), 0) as landing_rate,
-        -- Amounts are uneven: what won deals bring in all over what their logarithms say.
+        -- Amounts are uneven: what won deals bring in all over what their logarithms and the sellers' say.
         cast(sum(case when measured = 'deal_size' and is_won then cast(amount as decimal(30, 6)) end) as double)
         / nullif(
-            cast(sum(case when measured = 'deal_size' and is_won then cast(exp(expected_3) as decimal(30, 6)) end) as double), 0
+            cast(sum(case
+                when measured = 'deal_size' and is_won then cast(exp(expected_3) * sizes.skill as decimal(30, 6))
+            end) as double),
+            0
         ) as unevenness,
         {{ sum_of_squares("case when measured = 'deal_size' then cast(measure as double) - expected_3 end") }}
         / nullif(count(case when measured = 'deal_size' then 1 end), 0) as size_variance
     from likened_3
+    left join sizes on likened_3.seller_id = sizes.seller_id
     group by role
 ),
 
@@ -299,8 +322,8 @@ placed as (
         coalesce(landings.expected, 0) as landing_expected,
         jobs.landing_rate,
         sizes.n as size_n,
-        sizes.reached as size_reached,
-        sizes.expected as size_expected,
+        sizes.won_amount as size_norm,
+        sizes.skill as size_skill,
         jobs.unevenness,
         jobs.size_variance,
         decided.n as decided_n,
@@ -312,7 +335,7 @@ placed as (
     inner join peers on totals.role = peers.role and totals.peer_segment = peers.peer_segment
     left join jobs on totals.role = jobs.role
     left join records as landings on totals.seller_id = landings.seller_id and landings.measured = 'landing'
-    left join records as sizes on totals.seller_id = sizes.seller_id and sizes.measured = 'deal_size'
+    left join sizes on totals.seller_id = sizes.seller_id
     left join records as decided on totals.seller_id = decided.seller_id and decided.measured = 'win_rate'
     left join passed on totals.seller_id = passed.seller_id
 ),
@@ -389,8 +412,8 @@ factors as (
         cast(booked_amount as double) / nullif(won_window, 0) as seller_value,
         cast(booked_amount as double) as level_value,
         cast(coalesce(size_n, 0) as bigint) as n,
-        exp(size_expected / nullif(size_n, 0)) * unevenness as norm,
-        exp((size_reached - size_expected) / (size_n + size_strength)) as skill,
+        size_norm * unevenness as norm,
+        size_skill as skill,
         size_variance / (size_n + size_strength) as variance
     from landed
 ),

@@ -1,5 +1,5 @@
 {{ config(materialized='table') }}
--- What a new seller is waited for: meetings held, deals opened, deals won.
+-- What a new seller is waited for: meetings held, deals opened, deals won, and what all won deals, renewals too, brought.
 with activities as (
     select * from {{ ref('int_activities_known') }}
     where not _is_deleted
@@ -25,11 +25,24 @@ first_stretches as (
     qualify row_number() over (partition by opportunity_id order by valid_from) = 1
 ),
 
+-- What was taken over from somebody else was made by somebody else.
+own_wins as (
+    select
+        credits.user_id,
+        credits.won_on,
+        credits.credited_amount,
+        coalesce(deals.opportunity_type, '') = 'renewal' as is_renewal
+    from credits
+    inner join deals on credits.opportunity_id = deals.opportunity_id
+    inner join first_stretches on credits.opportunity_id = first_stretches.opportunity_id and credits.user_id = first_stretches.owner_id
+),
+
 facts as (
     select
         'meeting' as kind,
         user_id,
-        cast(occurred_at as date) as day
+        cast(occurred_at as date) as day,
+        cast(null as decimal(18, 4)) as amount
     from activities
     where
         activity_type in ('meeting', 'demo')
@@ -41,18 +54,26 @@ facts as (
     select
         'opened' as kind,
         first_stretches.owner_id as user_id,
-        deals.created_on as day
+        deals.created_on as day,
+        cast(null as decimal(18, 4)) as amount
     from first_stretches
     inner join deals on first_stretches.opportunity_id = deals.opportunity_id
     where first_stretches.is_open and coalesce(deals.opportunity_type, '') != 'renewal' and deals.created_on <= {{ as_of_date() }}
     union all
     select
         'won' as kind,
-        credits.user_id,
-        credits.won_on as day
-    from credits
-    inner join deals on credits.opportunity_id = deals.opportunity_id
-    where coalesce(deals.opportunity_type, '') != 'renewal'
+        user_id,
+        won_on as day,
+        credited_amount as amount
+    from own_wins
+    where not is_renewal
+    union all
+    select
+        'booked' as kind,
+        user_id,
+        won_on as day,
+        credited_amount as amount
+    from own_wins
 ),
 
 final as (
@@ -60,7 +81,8 @@ final as (
         kind,
         user_id,
         day,
-        count(*) as fact_count
+        count(*) as fact_count,
+        sum(amount) as amount
     from facts
     where user_id is not null
     group by kind, user_id, day

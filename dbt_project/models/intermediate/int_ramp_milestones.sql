@@ -9,11 +9,6 @@ facts as (
     select * from {{ ref('int_ramp_facts') }}
 ),
 
-credits as (
-    select * from {{ ref('int_deal_credits') }}
-    where user_id is not null
-),
-
 calendar as (
     select * from {{ ref('calendar') }}
 ),
@@ -101,11 +96,12 @@ last_months as (
 booked as (
     select
         months.month_number,
-        credits.user_id,
-        sum(credits.credited_amount) as amount
-    from credits
-    inner join months on credits.won_on between months.month_start and months.month_end
-    group by months.month_number, credits.user_id
+        facts.user_id,
+        sum(facts.amount) as amount
+    from facts
+    inner join months on facts.day between months.month_start and months.month_end
+    where facts.kind = 'booked'
+    group by months.month_number, facts.user_id
 ),
 
 selling_months as (

@@ -196,8 +196,8 @@ compared as (
 shares as (
     select
         compared.*,
-        {{ wilson('share', 'cast(fact_count + earlier_count as double)', -1) }} as share_low,
-        {{ wilson('share', 'cast(fact_count + earlier_count as double)', 1) }} as share_high
+        case when share = 0 then 0 else {{ wilson('share', 'cast(fact_count + earlier_count as double)', -1) }} end as share_low,
+        case when share = 1 then 1 else {{ wilson('share', 'cast(fact_count + earlier_count as double)', 1) }} end as share_high
     from compared
 ),
 

@@ -88,6 +88,30 @@ matched_quotas as (
     inner join asked as quotas on quotas.period_start >= periods.period_start and quotas.period_end <= periods.period_end
 ),
 
+-- What is asked for a longer time is not cut.
+spans as (
+    {%- for span in ('quarter', 'year') %}
+    select distinct
+        'quota is set by {{ span }}' as set_otherwise,
+        {{ span }}_start as span_start,
+        {{ span }}_end as span_end
+    from calendar
+    {{ 'union all' if not loop.last }}
+    {%- endfor %}
+),
+
+longer_quotas as (
+    select
+        periods.period_type,
+        periods.period_start,
+        asked.user_id,
+        min(coalesce(spans.set_otherwise, 'quota is set for a longer time')) as set_otherwise
+    from periods
+    inner join asked on asked.period_start <= periods.period_start and asked.period_end >= periods.period_end
+    left join spans on asked.period_start = spans.span_start and asked.period_end = spans.span_end
+    group by periods.period_type, periods.period_start, asked.user_id
+),
+
 period_quotas as (
     select
         period_type,
@@ -140,6 +164,7 @@ cells as (
         reps.manager_name,
         reps.region,
         reps.segment,
+        people.terminated_on,
         {{ day_count('periods.period_start', 'periods.period_end') }} + 1 as period_days,
         greatest(
             {{ day_count(
@@ -181,8 +206,9 @@ joined as (
         cast(coalesce(period_quotas.quota_days, 0) as double) / nullif(cells.days_there, 0) as covered_share,
         leaders.user_id is not null as is_leading,
         period_quotas.user_id is not null as has_quota,
+        longer_quotas.set_otherwise,
         case
-            when period_quotas.user_id is null then 'no quota'
+            when period_quotas.user_id is null then coalesce(longer_quotas.set_otherwise, 'no quota')
             when period_quotas.is_overlapping then 'quotas overlap'
             when not period_quotas.has_rate then 'no exchange rate'
             when cells.days_there = 0 or period_quotas.quota_days < cells.days_there * {{ people_policy('attainment_covered_share') }}
@@ -198,6 +224,10 @@ joined as (
         on cells.user_id = period_quotas.user_id
         and cells.period_type = period_quotas.period_type
         and cells.period_start = period_quotas.period_start
+    left join longer_quotas
+        on cells.user_id = longer_quotas.user_id
+        and cells.period_type = longer_quotas.period_type
+        and cells.period_start = longer_quotas.period_start
     left join leaders
         on cells.user_id = leaders.user_id
         and cells.period_type = leaders.period_type
@@ -215,7 +245,9 @@ attained as (
 
 scoped as (
     {%- for scope, member, name in [
-        ('company', "'company'", "'Company'"), ('region', 'region', 'region'), ('segment', 'segment', 'segment')
+        ('company', "'company'", "'Company'"),
+        ('region', "coalesce(region, 'unknown')", "coalesce(region, 'unknown')"),
+        ('segment', "coalesce(segment, 'unknown')", "coalesce(segment, 'unknown')"),
     ] %}
     select
         '{{ scope }}' as scope_type,
@@ -223,7 +255,6 @@ scoped as (
         {{ name }} as scope_name,
         attained.*
     from attained
-    {{ 'where ' ~ member ~ ' is not null' if scope != 'company' }}
     union all
     {%- endfor %}
     select
@@ -272,6 +303,7 @@ rows_to_add as (
         case when attainment is not null and not is_leading then quota_days end as quota_days,
         case when has_quota and not is_leading then days_there end as days_with_quota,
         case when attainment is not null and not is_leading then days_there end as days_told,
+        case when not is_leading then set_otherwise end as set_otherwise,
         case when is_judged then attainment end as judged_attainment,
         -- Added as decimals, as everything below.
         cast(
@@ -282,11 +314,14 @@ rows_to_add as (
             count(case when is_judged then attainment end) over (partition by scope_type, scope_id, period_type, period_start), 0
         ) as mean
     from scoped
+    {%- for scope, member, name in [
+        ('company', 'company', 'Company'), ('region', 'unknown', 'unknown'), ('segment', 'unknown', 'unknown')
+    ] %}
     union all
     select
-        'company' as scope_type,
-        'company' as scope_id,
-        'Company' as scope_name,
+        '{{ scope }}' as scope_type,
+        '{{ member }}' as scope_id,
+        '{{ name }}' as scope_name,
         period_type,
         period_start,
         period_end,
@@ -299,9 +334,12 @@ rows_to_add as (
         null as quota_days,
         null as days_with_quota,
         null as days_told,
+        null as set_otherwise,
         null as judged_attainment,
         null as mean
     from company
+    {{ "where won_count > 0" if scope != 'company' }}
+    {%- endfor %}
 ),
 
 -- Fractions are added as decimals: in whatever order the rows come it is the same to the last bit.
@@ -322,6 +360,8 @@ totals as (
         coalesce(sum(quota_days), 0) as quota_days,
         coalesce(sum(days_with_quota), 0) as days_with_quota,
         coalesce(sum(days_told), 0) as days_told,
+        min(set_otherwise) as set_otherwise,
+        min(judged_attainment) as lowest,
         count(judged_attainment) as n,
         count(case when judged_attainment >= 1 then 1 end) as at_quota_count,
         max(mean) as mean,
@@ -335,7 +375,7 @@ judged as (
         totals.*,
         -- Deals of everybody over the quota of a few would be no attainment.
         case
-            when coalesce(quota_amount, 0) = 0 and days_with_quota = 0 then 'no quota'
+            when coalesce(quota_amount, 0) = 0 and days_with_quota = 0 then coalesce(set_otherwise, 'no quota')
             when coalesce(quota_amount, 0) = 0 or days_told < days_with_quota * {{ people_policy('attainment_covered_share') }}
                 then 'quota covers part of the period'
         end as reason,
@@ -369,7 +409,12 @@ final as (
         cast(quota_days as bigint) as quota_days,
         covered_share,
         attainment,
-        cast(case when attainment is not null then greatest(quota_amount - credited_amount, 0) end as decimal(18, 4)) as amount_to_go,
+        cast(
+            case
+                when attainment is not null and (terminated_on is null or terminated_on >= last_day)
+                    then greatest(quota_amount - credited_amount, 0)
+            end as decimal(18, 4)
+        ) as amount_to_go,
         cast(null as bigint) as n,
         cast(null as double) as average_attainment,
         cast(null as double) as average_attainment_low,
@@ -401,15 +446,20 @@ final as (
         cast(credited_amount as decimal(18, 4)) as credited_amount,
         cast(overlay_amount as decimal(18, 4)) as overlay_amount,
         cast(won_count as bigint) as won_count,
-        cast(quota_before_relief as decimal(18, 4)) as quota_before_relief,
-        cast(quota_amount as decimal(18, 4)) as quota_amount,
+        cast(case when reason is null then quota_before_relief end as decimal(18, 4)) as quota_before_relief,
+        cast(case when reason is null then quota_amount end as decimal(18, 4)) as quota_amount,
         cast(quota_days as bigint) as quota_days,
         cast(null as double) as covered_share,
         case when reason is null then cast(credited_amount as double) / cast(quota_amount as double) end as attainment,
         cast(case when reason is null then greatest(quota_amount - credited_amount, 0) end as decimal(18, 4)) as amount_to_go,
         cast(n as bigint) as n,
         case when roll_up_reason is null then mean end as average_attainment,
-        case when roll_up_reason is null then mean - standard_error * {{ students_t('nullif(n - 1, 0)') }} end as average_attainment_low,
+        case
+            when roll_up_reason is not null then null
+            -- Who cannot be below 0 is not so on average.
+            when lowest >= 0 then greatest(mean - standard_error * {{ students_t('nullif(n - 1, 0)') }}, 0)
+            else mean - standard_error * {{ students_t('nullif(n - 1, 0)') }}
+        end as average_attainment_low,
         case when roll_up_reason is null then mean + standard_error * {{ students_t('nullif(n - 1, 0)') }} end as average_attainment_high,
         cast(at_quota_count as bigint) as at_quota_count,
         case when roll_up_reason is null then share end as at_quota_share,

@@ -74,12 +74,13 @@ survival as (
     window earlier_months as (partition by {{ cell }} order by month rows between unbounded preceding and 1 preceding)
 ),
 
--- Aalen-Johansen: reaching and leaving each take their share of those who still wait.
+-- Aalen-Johansen: reaching and leaving each take their share of those who still wait. To the twelfth decimal, so that all of them are 1.
 incidence as (
     select
         survival.*,
         {%- for way in ('reached', 'ended') %}
-        coalesce(sum(waiting * {{ way }} / nullif(at_risk, 0)) over so_far, 0) as {{ way }}_share
+        floor(coalesce(sum(waiting * {{ way }} / nullif(at_risk, 0)) over so_far, 0) * 1000000000000 + 0.5)
+        / 1000000000000 as {{ way }}_share
         {{- ',' if not loop.last }}
         {%- endfor %}
     from survival
@@ -131,8 +132,12 @@ told as (
         min(case when is_told then 1 else 0 end) over (
             partition by {{ cell }} order by month rows between unbounded preceding and current row
         ) = 1 as is_told_so_far,
-        {{ wilson('reached_share', 'cast(effective_n as double)', -1) }} as reached_share_low,
-        {{ wilson('reached_share', 'cast(effective_n as double)', 1) }} as reached_share_high
+        case
+            when reached_share = 0 then 0 else {{ wilson('reached_share', 'cast(effective_n as double)', -1) }}
+        end as reached_share_low,
+        case
+            when reached_share = 1 then 1 else {{ wilson('reached_share', 'cast(effective_n as double)', 1) }}
+        end as reached_share_high
     from effective
 ),
 

@@ -237,7 +237,8 @@ lost_counts as (
         seller_id,
         role,
         peer_segment,
-        count(*) as lost_count
+        count(*) as lost_count,
+        sum(count(*)) over (partition by role, peer_segment) as peer_lost_count
     from lost
     group by seller_id, role, peer_segment
 ),
@@ -256,18 +257,25 @@ lost_signals as (
     group by lost.seller_id, lost.role, lost.peer_segment, signals.signal, signals.signal_rank
 ),
 
-frequent as (
+lost_shares as (
     select
         lost_signals.seller_id,
         lost_signals.signal,
-        lost_signals.fired_count,
-        sum(lost_signals.fired_count) over (
+        lost_signals.signal_rank,
+        lost_counts.lost_count,
+        cast(lost_signals.fired_count as double) / lost_counts.lost_count as signal_share,
+        cast(sum(lost_signals.fired_count) over (
             partition by lost_signals.role, lost_signals.peer_segment, lost_signals.signal
-        ) as peer_fired_count,
-        row_number() over (
-            partition by lost_signals.seller_id order by lost_signals.fired_count desc, lost_signals.signal_rank asc
-        ) as place
+        ) as double) / lost_counts.peer_lost_count as peer_signal_share
     from lost_signals
+    inner join lost_counts on lost_signals.seller_id = lost_counts.seller_id
+),
+
+-- What is as frequent among everybody's lost deals says nothing about the seller.
+frequent as (
+    select * from lost_shares
+    where lost_count >= {{ people_policy('diagnosis_minimum_lost') }} and signal_share > peer_signal_share
+    qualify row_number() over (partition by seller_id order by signal_share desc, signal_rank asc) = 1
 ),
 
 drilled as (
@@ -275,11 +283,10 @@ drilled as (
         lost_counts.seller_id,
         lost_counts.lost_count,
         frequent.signal,
-        cast(frequent.fired_count as double) / lost_counts.lost_count as signal_share,
-        cast(frequent.peer_fired_count as double)
-        / sum(lost_counts.lost_count) over (partition by lost_counts.role, lost_counts.peer_segment) as peer_signal_share
+        frequent.signal_share,
+        frequent.peer_signal_share
     from lost_counts
-    left join frequent on lost_counts.seller_id = frequent.seller_id and frequent.place = 1
+    left join frequent on lost_counts.seller_id = frequent.seller_id
 ),
 
 ranked as (
@@ -346,7 +353,7 @@ final as (
         case when stated.is_top and stated.verdict in ('far_short', 'clear_gap') then stated.what_is_wrong end as what_is_wrong,
         case when stated.is_top and stated.verdict in ('far_short', 'clear_gap') then stated.what_to_do end as what_to_do,
         case when stated.is_top and stated.verdict in ('far_short', 'clear_gap') then stated.coaching_question end as coaching_question,
-        case when stated.reason is null then stated.weakest_stage end as weakest_stage,
+        case when stated.own_log < 0 then stated.weakest_stage end as weakest_stage,
         case when stated.reason is null and stated.factor = 'win_rate' then drilled.signal end as lost_signal,
         cast(stated.factor_order as bigint) as factor_order,
         cast(stated.factor_rank as bigint) as factor_rank,
@@ -371,11 +378,11 @@ final as (
         cast(stated.expected_amount as decimal(18, 4)) as expected_amount,
         cast(stated.reference_amount as decimal(18, 4)) as reference_amount,
         cast(cast(stated.booked_value as decimal(18, 4)) - stated.reference_amount as decimal(18, 4)) as gap_amount,
-        case when stated.reason is null then stated.stage_rate end as stage_rate,
-        case when stated.reason is null then {{ wilson('stated.stage_rate', 'cast(stated.stage_n as double)', -1) }} end as stage_rate_low,
-        case when stated.reason is null then {{ wilson('stated.stage_rate', 'cast(stated.stage_n as double)', 1) }} end as stage_rate_high,
-        case when stated.reason is null then stated.stage_peer_rate end as stage_peer_rate,
-        case when stated.reason is null then stated.stage_n end as stage_n,
+        case when stated.own_log < 0 then stated.stage_rate end as stage_rate,
+        case when stated.own_log < 0 then {{ wilson('stated.stage_rate', 'cast(stated.stage_n as double)', -1) }} end as stage_rate_low,
+        case when stated.own_log < 0 then {{ wilson('stated.stage_rate', 'cast(stated.stage_n as double)', 1) }} end as stage_rate_high,
+        case when stated.own_log < 0 then stated.stage_peer_rate end as stage_peer_rate,
+        case when stated.own_log < 0 then stated.stage_n end as stage_n,
         case when stated.reason is null and stated.factor = 'win_rate' then drilled.signal_share end as lost_signal_share,
         case
             when stated.reason is null and stated.factor = 'win_rate'

@@ -1,5 +1,6 @@
 {%- set measures = ['meetings', 'opened', 'won'] %}
 {%- set columns = ['fact_count', 'norm_count', 'n', 'low_count', 'middle_count', 'high_count', 'ratio', 'ratio_low', 'ratio_high'] %}
+{%- set ramped_months = policy_constant('ramped_months', 'people_policy') | float | int %}
 {%- set milestones = ['first_meeting', 'first_pipeline', 'first_win', 'productive'] %}
 with milestones as (
     select * from {{ ref('int_ramp_milestones') }}
@@ -22,7 +23,7 @@ words as (
 gaps as (
     select
         paces.*,
-        words.name,
+        case when paces.fact_count = 1 then words.name_of_one else words.name end as name,
         words.what_to_do,
         words.rank,
         (paces.middle_count - paces.fact_count) / sqrt(paces.middle_count) as gap_size
@@ -74,6 +75,22 @@ by_measure as (
     group by rep_id
 ),
 
+-- Words are for whoever ramps now.
+spoken_to as (
+    select
+        by_seller.rep_id,
+        case
+            when by_seller.reason is not null then by_seller.reason
+            when by_seller.ending = 'left' then 'has left'
+            when by_seller.ending = 'other_job' then 'has another job'
+            when {{ add_months('by_seller.hired_on', ramped_months) }} <= {{ as_of_date() }} then 'the ramp is over'
+            when coalesce(by_measure.meetings_position, by_measure.opened_position, by_measure.won_position) is null
+                then by_measure.meetings_reason
+        end as feedback_reason
+    from by_seller
+    left join by_measure on by_seller.rep_id = by_measure.rep_id
+),
+
 final as (
     select
         by_seller.rep_id,
@@ -100,6 +117,7 @@ final as (
         by_measure.{{ measure }}_position,
         by_measure.{{ measure }}_reason,
         {%- endfor %}
+        spoken_to.feedback_reason,
         largest.measure as gap_measure,
         case
             when largest.measure is not null
@@ -111,7 +129,7 @@ final as (
         end as what_is_behind,
         case
             when largest.measure is not null then largest.what_to_do
-            when coalesce(by_measure.meetings_position, by_measure.opened_position, by_measure.won_position) is not null
+            when spoken_to.feedback_reason is null
                 then 'Nothing is behind the middle earlier hire at this week: keep going'
         end as what_to_do,
         {%- for milestone in milestones %}
@@ -143,7 +161,8 @@ final as (
         {{ as_of_date() }} as as_of_date
     from by_seller
     left join by_measure on by_seller.rep_id = by_measure.rep_id
-    left join largest on by_seller.rep_id = largest.rep_id
+    left join spoken_to on by_seller.rep_id = spoken_to.rep_id
+    left join largest on by_seller.rep_id = largest.rep_id and spoken_to.feedback_reason is null
     left join reps on by_seller.rep_id = reps.rep_id
 )
 
