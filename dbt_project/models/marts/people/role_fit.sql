@@ -153,8 +153,7 @@ placed as (
         summed.size_sum / (summed.size_n + policy.diagnosis_size_strength) as size_log,
         sizes.size_variance / (summed.size_n + policy.diagnosis_size_strength) as size_log_variance,
         case
-            when sellers.window_start is null then 'not enough history'
-            when not sellers.is_ramped then 'still ramping'
+            when sellers.window_reason is not null then sellers.window_reason
             when coalesce(summed.n, 0) < policy.fit_minimum_deals then 'too few decided deals'
         end as reason,
         policy.fit_strength
