@@ -317,9 +317,9 @@ def test_a_diagnosis_goes_before_the_ramp_and_the_ramp_before_a_signal_by_hand(
     # 2 + z2/2 = 3.3528; z times the root of 2 + z2/4 = 1.6449 x 1.6359 = 2.6909.
     assert row["evidence_value_low"] == pytest.approx(0.6618, abs=1e-4)
     assert row["evidence_value_high"] == pytest.approx(6.0436, abs=1e-4)
-    # A year after the hire the ramp is over, and the signal is next: the SQL was compiled for 30 June 2026.
-    assert tell("update people.rep_ramp set hired_on = date '2025-06-30' where rep_id = 's1'")["source"] == "signal"
-    assert tell("update people.rep_ramp set hired_on = date '2025-07-01' where rep_id = 's1'")["source"] == "ramp"
+    # After the 26 weeks of the ramp the count stands still, and the signal is next.
+    assert tell("update people.rep_ramp set week = 26 where rep_id = 's1'")["source"] == "signal"
+    assert tell("update people.rep_ramp set week = 25 where rep_id = 's1'")["source"] == "ramp"
     diagnosis = (
         "update people.rep_diagnosis set what_is_wrong = 'said', weakest_stage = '{stage}', stage_rate = 0.4, "
         "stage_n = 50, stage_peer_rate = 0.6, estimate = 0.3, own_ratio = 0.75, n = 20, peer_count = 8, "

@@ -19,12 +19,6 @@ from tests.oracles.practices import policy, seed
 Row = Mapping[str, Any]
 
 
-def minus_months(day: date, months: int) -> date:
-    """On days that are in every month."""
-    place = day.year * 12 + day.month - 1 - months
-    return day.replace(year=place // 12, month=place % 12 + 1)
-
-
 def signal_gap(
     seller: str, people: Mapping[str, Row], deals: Sequence[Row], on: Mapping[str, set[str]], ranks: Mapping[str, int]
 ) -> tuple[dict[str, Any] | None, tuple[str, int, int] | None]:
@@ -96,10 +90,8 @@ def diagnosed_gap(rows: Iterable[Row], stages_with_words: set[str]) -> dict[str,
     }
 
 
-def ramp_gap(row: Row | None, as_of: date) -> dict[str, Any] | None:
-    if not row or not row["gap_measure"] or row["ended_on"]:
-        return None
-    if row["hired_on"] <= minus_months(as_of, int(policy("ramped_months"))):
+def ramp_gap(row: Row | None) -> dict[str, Any] | None:
+    if not row or not row["gap_measure"] or row["ended_on"] or row["week"] >= policy("ramp_weeks"):
         return None
     measure = row["gap_measure"]
     count, middle = row[f"{measure}_count"], row[f"{measure}_band_middle"]
@@ -227,7 +219,7 @@ def coaching_plan(
     found = {}
     for seller, job in people.items():
         of_signals, most = signal_gap(seller, people, deals, on, ranks)
-        gap = diagnosed_gap(told[seller], staged) or ramp_gap(ramp.get(seller), as_of) or of_signals
+        gap = diagnosed_gap(told[seller], staged) or ramp_gap(ramp.get(seller)) or of_signals
         entry: dict[str, Any] = dict(gap or {"source": "none", **NOTHING})
         reason = watch = None
         if gap is None:

@@ -1,5 +1,4 @@
 {%- set z = z90() %}
-{%- set ramped_months = policy_constant('ramped_months', 'people_policy') | float | int %}
 {%- set check_days = policy_constant('plan_check_days', 'people_policy') | float | int %}
 with sellers as (
     select * from {{ ref('int_diagnosis_sellers') }}
@@ -88,6 +87,7 @@ diagnosed as (
     where diagnoses.what_is_wrong is not null
 ),
 
+-- After the weeks of the ramp its counts stand still.
 ramping as (
     select
         rep_id as seller_id,
@@ -106,7 +106,7 @@ ramping as (
     where
         gap_measure is not null
         and ended_on is null
-        and hired_on > {{ add_months(as_of_date(), '-' ~ ramped_months) }}
+        and week < {{ people_policy('ramp_weeks') }}
 ),
 
 recurring as (
