@@ -295,6 +295,7 @@ final as (
         and statements.verdict = case
             when judged.verdict = 'misfit' and better.motion is not null then 'misfit_better'
             when judged.verdict = 'fits' and judged.standing = 'above_peers' then 'fits_above'
+            when judged.verdict = 'not_enough_data' and judged.reason != 'too few decided deals' then 'not_ramped'
             else judged.verdict
         end
 )
