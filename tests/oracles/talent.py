@@ -334,8 +334,9 @@ def role_fit(company: Company) -> dict[tuple[str, str, str], dict[str, Any]]:
     rows["over"] = rows.log - rows["size"]
     spread = (rows.over**2).mean()
     approach = rows.type.map(lambda name: "hunting" if name == "new_business" else "account_management")
+    types = rows.type.where(rows.type != "new_business", "")
     found = {}
-    for kind, motions in {"approach": approach, "opportunity_type": rows.type, "segment": rows.segment}.items():
+    for kind, motions in {"approach": approach, "opportunity_type": types, "segment": rows.segment}.items():
         for (seller, motion), own in rows.groupby([rows.owner, motions]):
             n, k = len(own), policy["fit_strength"]
             if n < policy["fit_minimum_deals"] or not motion:

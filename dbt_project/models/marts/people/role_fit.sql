@@ -83,7 +83,7 @@ sizes as (
     from strayed
 ),
 
--- A deal stands in its approach, its type and its segment.
+-- A deal stands in its approach, its type and its segment; new business as a type is hunting, the same deals.
 in_motions as (
     select
         'approach' as motion_type,
@@ -96,6 +96,7 @@ in_motions as (
         opportunity_type as motion,
         strayed.*
     from strayed
+    where opportunity_type != 'new_business'
     union all
     select
         'segment' as motion_type,
@@ -122,7 +123,7 @@ summed as (
 motions as (
     {%- for motion_type, motion in [
         ('approach', 'hunting'), ('approach', 'account_management'),
-        ('opportunity_type', 'new_business'), ('opportunity_type', 'expansion'), ('opportunity_type', 'renewal'),
+        ('opportunity_type', 'expansion'), ('opportunity_type', 'renewal'),
     ] %}
     select
         sellers.seller_id,
