@@ -169,7 +169,7 @@ def test_alike_deals_are_held_against_each_other_by_hand(warehouse: Warehouse) -
     # It passes at 90 %, but not at what twelve questions ask for.
     assert row["effect_low"] > 0 > row["strict_low"]
     assert (row["verdict"], row["told_count"], row["passed_count"], row["chance_count"]) == ("no_proof", 1, 1, 0.05)
-    assert row["what_to_do"].startswith("Try it on a few deals first: it shows by itself here")
+    assert row["what_to_do"].startswith("Try it on a few deals first: it shows by itself")
 
 
 def test_a_segment_says_no_more_than_all_of_them_together(warehouse: Warehouse) -> None:

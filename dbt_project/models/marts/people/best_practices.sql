@@ -253,9 +253,9 @@ final as (
             when beside.verdict = 'spread_it' then practices.what_to_do
             when beside.verdict = 'does_not_help' then 'Do not ask for it: deals are won no more often with it'
             when beside.verdict = 'no_proof' and beside.effect_low > 0
-                then 'Try it on a few deals first: it shows by itself here, but twelve questions asked in every segment show as much by chance'
+                then 'Try it on a few deals first: it shows by itself, but twelve questions asked in every segment show as much by chance'
             when beside.verdict = 'no_proof' and beside.effect_high < 0
-                then 'Do not ask for it: fewer deals are won with it here, but twelve questions asked in every segment show as much by chance'
+                then 'Do not ask for it: fewer deals are won with it, but twelve questions asked in every segment show as much by chance'
             when beside.verdict = 'no_proof' then 'Ask for it only for other reasons: no effect can be shown'
             else 'Nothing yet: too little is known'
         end as what_to_do,
