@@ -169,6 +169,7 @@ def test_alike_deals_are_held_against_each_other_by_hand(warehouse: Warehouse) -
     # It passes at 90 %, but not at what twelve questions ask for.
     assert row["effect_low"] > 0 > row["strict_low"]
     assert (row["verdict"], row["told_count"], row["passed_count"], row["chance_count"]) == ("no_proof", 1, 1, 0.05)
+    assert row["what_to_do"].startswith("Try it on a few deals first: it shows by itself")
 
 
 def test_a_segment_says_no_more_than_all_of_them_together(warehouse: Warehouse) -> None:
@@ -178,6 +179,8 @@ def test_a_segment_says_no_more_than_all_of_them_together(warehouse: Warehouse) 
     assert rows["met_early", "North"]["strict_low"] > 0.2
     assert rows["met_early", "all"]["effect"] == pytest.approx(0)
     assert [rows["met_early", name]["verdict"] for name in ("all", "North", "South")] == ["no_proof"] * 3
+    said = [str(rows["met_early", name]["what_to_do"]).split(":")[0] for name in ("all", "North", "South")]
+    assert said == ["Ask for it only for other reasons", "Try it on a few deals first", "Do not ask for it"]
     # Where it holds for all, it is spread in the segment in which it holds too, and no proof where it cannot be seen.
     by_hand(warehouse, [("North", "renewal", 100, 90, 100, 50), ("South", "renewal", 40, 20, 40, 20)])
     rows = told(warehouse.database)

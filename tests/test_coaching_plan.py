@@ -49,6 +49,18 @@ def told(database: Path) -> dict[str, dict[str, Any]]:
     return {row["seller_id"]: row for row in rows}
 
 
+def watch_words(said: str | None) -> list[str] | None:
+    """What is named to watch; of a factor with how far it is from the peers."""
+    if said is None:
+        return None
+    parts = [part.split(":") for part in said.split("; ")]
+    ends = {"by less than 20 %": " below", "not clearly apart": " not clearly apart"}
+    return [
+        name + ends.get(" ".join(rest).split(", ")[-1] if "median peer" in "".join(rest) else "", "")
+        for name, *rest in parts
+    ]
+
+
 def differences(database: Path, extract: Path, as_of: date) -> dict[str, Any]:
     """What the mart says otherwise than the second reckoning, by seller."""
     again = coaching_plan(
@@ -59,6 +71,8 @@ def differences(database: Path, extract: Path, as_of: date) -> dict[str, Any]:
         query(database, "from funnel.deal_health"),
         query(database, "from funnel.deal_signals"),
         {row["stage"] for row in query(database, "select distinct stage from funnel.stage_visits")},
+        query(database, "from people.role_fit"),
+        query(database, "from people.talent_criteria"),
     )
     found = told(database)
     assert set(found) == set(again)
@@ -66,7 +80,7 @@ def differences(database: Path, extract: Path, as_of: date) -> dict[str, Any]:
     for seller, entry in again.items():
         row = found[seller]
         row["linked"] = [row[f"opportunity_{place}_id"] for place in (1, 2, 3) if row[f"opportunity_{place}_id"]]
-        row["watch"] = row["what_to_watch"].split(":")[0] if row["what_to_watch"] else None
+        row["watch"] = watch_words(row["what_to_watch"])
         for name, value in entry.items():
             is_same = row[name] == pytest.approx(value, rel=1e-9) if isinstance(value, float) else row[name] == value
             if not is_same:
@@ -222,9 +236,9 @@ def test_the_next_check_is_what_was_agreed_or_thirty_days_after_the_last_session
         return row["last_session_on"], row["next_check_on"], row["is_check_overdue"], row["last_agreed_action"]
 
     first = "1,m1,s1,one_to_one,Call Ann,2026-02-20T10:00:00Z,2026-03-10,"
-    # What was agreed on 20 February is due on 10 March, before the 22nd, thirty days after the session.
+    # What was agreed on 20 February is due on 10 March, before the 22nd, thirty days after the session, a Sunday.
     assert check("open", first) == (date(2026, 2, 20), date(2026, 3, 10), False, "Call Ann")
-    assert check("done", f"{first}2026-02-25") == (date(2026, 2, 20), date(2026, 3, 22), False, "Call Ann")
+    assert check("done", f"{first}2026-02-25") == (date(2026, 2, 20), date(2026, 3, 23), False, "Call Ann")
     # A later session without an agreement leaves the earlier one standing.
     second = "2,m1,s1,skill,,2026-02-27T10:00:00Z,,"
     assert check("later", first, second) == (date(2026, 2, 27), date(2026, 3, 10), False, "Call Ann")
@@ -317,9 +331,9 @@ def test_a_diagnosis_goes_before_the_ramp_and_the_ramp_before_a_signal_by_hand(
     # 2 + z2/2 = 3.3528; z times the root of 2 + z2/4 = 1.6449 x 1.6359 = 2.6909.
     assert row["evidence_value_low"] == pytest.approx(0.6618, abs=1e-4)
     assert row["evidence_value_high"] == pytest.approx(6.0436, abs=1e-4)
-    # A year after the hire the ramp is over, and the signal is next: the SQL was compiled for 30 June 2026.
-    assert tell("update people.rep_ramp set hired_on = date '2025-06-30' where rep_id = 's1'")["source"] == "signal"
-    assert tell("update people.rep_ramp set hired_on = date '2025-07-01' where rep_id = 's1'")["source"] == "ramp"
+    # After the 26 weeks of the ramp the count stands still, and the signal is next.
+    assert tell("update people.rep_ramp set week = 26 where rep_id = 's1'")["source"] == "signal"
+    assert tell("update people.rep_ramp set week = 25 where rep_id = 's1'")["source"] == "ramp"
     diagnosis = (
         "update people.rep_diagnosis set what_is_wrong = 'said', weakest_stage = '{stage}', stage_rate = 0.4, "
         "stage_n = 50, stage_peer_rate = 0.6, estimate = 0.3, own_ratio = 0.75, n = 20, peer_count = 8, "
@@ -338,3 +352,37 @@ def test_a_diagnosis_goes_before_the_ramp_and_the_ramp_before_a_signal_by_hand(
     assert (row["stage"], row["focus"], row["n"]) == (None, "Win more of the deals you have", 20)
     assert row["evidence_norm"] == pytest.approx(0.4)
     assert row["known_by"] == "share of decided deals that are won: at least 35.0 % (now 30.0 %)"
+
+
+def test_who_is_below_peers_in_any_table_is_not_told_to_share_by_hand(warehouse: Warehouse, tmp_path: Path) -> None:
+    warehouse.load([write_extract(tmp_path / "extract")])
+    warehouse.build(date(2026, 3, 2))
+    sql = {name: sql for name, _, sql in warehouse.models}[TABLE]
+
+    def tell(*statements: str) -> tuple[str, str]:
+        with duckdb.connect(str(warehouse.database)) as connection:
+            for statement in statements:
+                connection.execute(statement)
+            connection.execute(f"create or replace table {TABLE} as {sql}")
+        row = told(warehouse.database)["s1"]
+        assert row["reason"] == "no clear gap"
+        return row["focus"], row["what_to_watch"]
+
+    share, watch = "Keep going and share", "Watch one thing and keep the rest"
+    assert tell("update people.rep_diagnosis set reason = null, is_top = false") == (share, "nothing stands out")
+    calibration = "calibration: below peers (people.talent_criteria)"
+    below = "update people.talent_criteria set verdict = 'below_peers' where seller_id = 's1' and criterion = '{}'"
+    assert tell(below.format("calibration")) == (watch, calibration)
+    motion = "hunting: 1 of 24 decided deals won, fewer than of like deals (people.role_fit)"
+    misfit = "update people.role_fit set verdict = 'misfit', n = 24, won_count = 1 where seller_id = 's1' and motion = "
+    assert tell(f"{misfit}'hunting'") == (watch, f"{motion}; {calibration}")
+    # The same number of two tables is told once, and the first of several criteria.
+    top = (
+        "update people.rep_diagnosis set is_top = true, own_ratio = 0.86, own_ratio_high = {} "
+        "where seller_id = 's1' and factor = 'deal_size'"
+    )
+    said = "deal_size: 0.86 times what the median peer makes of the same deals and accounts, "
+    assert tell(top.format(0.92), below.format("deal_size")) == (
+        watch, f"{said}below, by less than 20 %; {motion}; {calibration}"
+    )  # fmt: skip
+    assert tell(top.format(1.1)) == (watch, f"{said}not clearly apart; {motion}; {calibration}")

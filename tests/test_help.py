@@ -83,6 +83,11 @@ def test_every_figure_is_that_of_the_requests_one_by_one(whole: Warehouse, full_
     assert_told(found, again)
     spans = [(row["quarter_start"], row["quarter_end"]) for row in quarters]
     assert_told(services(whole.database), service(requests, deals, members, visits, as_of, since, spans))
+    for row in services(whole.database).values():
+        assert row["what_to_do"] and (row["overdue_count"] or "Take the overdue" not in row["what_to_do"])
+    for row in found.values():
+        assert (row["time_standing"] is None) == (row["time_what_to_do"] is None)
+        assert row["waiting_count"] or "wait now" not in (row["time_what_to_do"] or "")
     # What still waits, what came too late and what is not covered is there to be got wrong.
     technical = found["technical", "all", "all"]
     assert technical["waiting_count"] > 0
@@ -167,6 +172,7 @@ def test_open_requests_lengthen_a_median_and_a_later_answer_is_not_known_before(
     assert (desk["turnaround_days"], desk["turnaround_days_low"], desk["turnaround_days_high"]) == (3, 3, 3)
     assert (desk["turnaround_days_p90"], desk["turnaround_days_p90_high"]) == (3, None)
     assert (desk["in_target_share"], desk["in_target_share_n"], desk["satisfaction"]) == (1, 10, 5)
+    assert (desk["standing"], desk["what_to_do"]) == ("as_expected", "Nothing: no request is overdue")
     assert (desk["stage_days"], desk["effect"], desk["effect_n"]) == (pytest.approx(3), None, 0)
     # 30 days of waiting in 10 stays of 1 January to 28 February, told once for each request.
     assert desk["stage_days_share"] == pytest.approx(3 / (58 + 15 / 24))
@@ -200,6 +206,7 @@ def test_a_request_of_a_decided_deal_waits_no_longer(warehouse: Warehouse, tmp_p
     assert (row["late_share_n"], row["late_share"]) == (15, 1)
     # The three waited ten days in vain: 12 of 15 were helped in two, none of them later.
     assert (row["days_to_help"], row["in_target_share"]) == (2, pytest.approx(12 / 15))
+    assert (row["time_standing"], row["time_what_to_do"]) == ("as_expected", "Nothing: no request waits now")
 
 
 def test_a_person_is_held_against_deals_without_anybody_and_coverage_against_won_deals(

@@ -14,7 +14,7 @@ import pytest
 
 from tests.conftest import DEMO_AS_OF, DEMO_PAST, Run
 from tests.extracts import write_extract
-from tests.oracles.coaching import coaching
+from tests.oracles.coaching import coaching, moment, read
 from tests.warehouse import Warehouse
 
 TABLES = ["people.manager_coaching", "people.manager_deals"]
@@ -109,6 +109,18 @@ def test_every_figure_of_every_manager_is_that_of_the_files(
     sums = {row[0]: row[1:] for row in behind}
     for manager, row in found.items():
         assert sums.get(manager, (0, 0, 0)) == (row["hero_n"], row["team_won_amount"], row["hero_amount"])
+    begins_on = min(
+        moment(row["occurred_at"]).date()
+        for row in read(full_extract, "activities")
+        if row["opportunity_id"]
+        and row["activity_type"] != "task"
+        and row["is_completed"] != "false"
+        and row["direction"] != "internal"
+        and row["purpose"] != "coaching"
+    )
+    with duckdb.connect(str(whole.database), read_only=True) as connection:
+        silent = connection.execute("select involvement, won_on from people.manager_deals where met_on is null")
+        assert all((kind == "not known") == (won_on < begins_on) for kind, won_on in silent.fetchall())
     # Every kind of involvement is there to be got wrong.
     kinds = ("late_amount", "after_flag_amount", "left_behind_amount")
     assert all(sum(entry[kind] for entry in again.values()) > 0 for kind in kinds)

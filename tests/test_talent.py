@@ -90,6 +90,15 @@ def test_every_figure_of_talent_and_fit_is_that_of_the_second_reckoning(
         assert got == pytest.approx([float(cell[name]) for name in NUMBERS], rel=1e-7, abs=1e-9), key
     assert len({name for _, name in expected}) >= (9 if as_of == DEMO_AS_OF else 6)
 
+    # Still ramping is said of who ramps on the day alone, and a record that has not begun has no first day.
+    for table in ("rep_diagnosis", "talent_criteria", "role_fit"):
+        rows = told(database, f"select * from people.{table}")
+        of_ramp = rows[rows.reason.isin(["still ramping", "not ramped for the whole window"])]
+        assert of_ramp.groupby("seller_id").reason.unique().str.join("").to_dict() == again.not_ramped, table
+        if table != "role_fit":
+            assert set(rows[rows.record_start.isna()].seller_id) == again.without_record, table
+    assert as_of != DEMO_AS_OF or set(again.not_ramped.values()) == {"still ramping", "not ramped for the whole window"}
+
     verdicts = told(database, "select * from people.talent").set_index(["seller_id", "track"])
     assert verdicts.verdict.to_dict() == talent.talent(again, expected)
     for seller, cell in talent.true_attainments(again).items():
@@ -131,7 +140,7 @@ def test_levels_and_criteria_of_careers_are_those_of_the_files(whole: Warehouse,
     quarters = again.published["quarters"]
     inside = pd.to_datetime(quarters.period_start).between(again.start, again.end)
     for seller, own in quarters[inside].groupby("scope_id"):
-        if len(own) == 4:
+        if len(own) == 4 and seller not in again.not_ramped:
             measured[seller, "attainment"] = float(own.credited_amount.sum() / own.quota_amount.sum())
     for row in told(whole.database, "select * from people.manager_coaching").to_dict("records"):
         for criterion in ("sessions_per_seller_month", "seller_led_share", "follow_up_done_share"):
@@ -154,7 +163,8 @@ def test_levels_and_criteria_of_careers_are_those_of_the_files(whole: Warehouse,
             verdict = "no_next_level"
         else:
             assert path.next_level == next_of[role, level]
-            verdict = "not_yet" if counts[1] else "not_enough_data" if counts[2] else "ready"
+            too_few = len(asked) < again.policy["career_minimum_criteria"]
+            verdict = "not_yet" if counts[1] else "not_enough_data" if counts[2] or too_few else "ready"
         assert path.verdict == verdict
         seen.add(verdict)
     assert {"ready", "not_yet", "no_next_level"} <= seen
@@ -214,7 +224,7 @@ def test_without_team_coaching_calls_and_quotas_what_stands_on_them_is_not_told(
     reasons = told(
         whole.database,
         "select criterion, reason, verdict, count(*) as n from people.talent_criteria "
-        "where reason is distinct from 'still ramping' group by all",
+        "where coalesce(reason, '') not in ('still ramping', 'not ramped for the whole window') group by all",
     )
     by_criterion = {name: set(rows.reason.dropna()) for name, rows in reasons.groupby("criterion")}
     assert by_criterion["collaboration"] == by_criterion["team_lift"] == {"team members are not delivered"}

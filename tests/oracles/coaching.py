@@ -178,7 +178,8 @@ def coaching(
             user: sum(row["rep_id"] == user and row["day"] in reports[manager, user] for row in sessions)
             for user in months
         }
-        rate = sum(held.values()) / sum(months.values()) if len(months) >= 2 else None
+        has_written = bool(sessions or other_count[manager] or diary_count[manager])
+        rate = sum(held.values()) / sum(months.values()) if len(months) >= 2 and has_written else None
         entry |= {
             "coaching_n": len(months),
             "seller_months": sum(months.values()),

@@ -19,12 +19,6 @@ from tests.oracles.practices import policy, seed
 Row = Mapping[str, Any]
 
 
-def minus_months(day: date, months: int) -> date:
-    """On days that are in every month."""
-    place = day.year * 12 + day.month - 1 - months
-    return day.replace(year=place // 12, month=place % 12 + 1)
-
-
 def signal_gap(
     seller: str, people: Mapping[str, Row], deals: Sequence[Row], on: Mapping[str, set[str]], ranks: Mapping[str, int]
 ) -> tuple[dict[str, Any] | None, tuple[str, int, int] | None]:
@@ -85,21 +79,19 @@ def diagnosed_gap(rows: Iterable[Row], stages_with_words: set[str]) -> dict[str,
         "source": "diagnosis",
         "gap": row["factor"],
         "stage": row["weakest_stage"] if is_staged else None,
-        "evidence_value": value,
-        "evidence_norm": norm,
+        "evidence_value": value * scale,
+        "evidence_norm": norm * scale,
         "n": row["stage_n"] if is_staged else row["n"],
-        "evidence_value_low": row["stage_rate_low"] if is_staged else row["estimate_low"],
-        "evidence_value_high": row["stage_rate_high"] if is_staged else row["estimate_high"],
+        "evidence_value_low": (row["stage_rate_low"] if is_staged else row["estimate_low"]) * scale,
+        "evidence_value_high": (row["stage_rate_high"] if is_staged else row["estimate_high"]) * scale,
         "peer_count": row["peer_count"],
         "measure_now": value * scale,
         "measure_target": (value + policy("plan_step_share") * (norm - value)) * scale,
     }
 
 
-def ramp_gap(row: Row | None, as_of: date) -> dict[str, Any] | None:
-    if not row or not row["gap_measure"] or row["ended_on"]:
-        return None
-    if row["hired_on"] <= minus_months(as_of, int(policy("ramped_months"))):
+def ramp_gap(row: Row | None) -> dict[str, Any] | None:
+    if not row or not row["gap_measure"] or row["ended_on"] or row["week"] >= policy("ramp_weeks"):
         return None
     measure = row["gap_measure"]
     count, middle = row[f"{measure}_count"], row[f"{measure}_band_middle"]
@@ -116,6 +108,26 @@ def ramp_gap(row: Row | None, as_of: date) -> dict[str, Any] | None:
         "measure_now": count / row["week"],
         "measure_target": middle / row["week"],
     }
+
+
+def working_day(day: date) -> date:
+    return day + timedelta({5: 2, 6: 1}.get(day.weekday(), 0))
+
+
+def watched(top: Row | None, most: tuple[str, int, int] | None, fits: Sequence[Row], below: Sequence[Row]) -> list[str]:
+    """What is nearest to a gap, then what other tables say; of the factor also how far it is from the peers."""
+    named = []
+    if top:
+        named.append(f"{top['factor']} {'below' if top['own_ratio_high'] < 1 else 'not clearly apart'}")
+    elif most:
+        named.append(most[0])
+    named += [row["motion"] for row in fits if row["verdict"] == "misfit"]
+    others = sorted(
+        (row["track"], row["criterion_order"], row["criterion"])
+        for row in below
+        if row["verdict"] == "below_peers" and (not top or row["criterion"] != top["factor"])
+    )
+    return [*named, *(name for *_, name in others[:1])]
 
 
 def measure_due_on(source: str, check_on: date) -> date | None:
@@ -200,6 +212,8 @@ def coaching_plan(
     deals: Sequence[Row],
     fired: Sequence[Row],
     used: set[str],
+    fits: Sequence[Row],
+    criteria: Sequence[Row],
 ) -> dict[str, dict[str, Any]]:
     """Of each active seller what the mart says.
 
@@ -227,14 +241,17 @@ def coaching_plan(
     found = {}
     for seller, job in people.items():
         of_signals, most = signal_gap(seller, people, deals, on, ranks)
-        gap = diagnosed_gap(told[seller], staged) or ramp_gap(ramp.get(seller), as_of) or of_signals
+        gap = diagnosed_gap(told[seller], staged) or ramp_gap(ramp.get(seller)) or of_signals
         entry: dict[str, Any] = dict(gap or {"source": "none", **NOTHING})
         reason = watch = None
+        key = entry["gap"]
         if gap is None:
-            reason = told[seller][0]["reason"] or "no clear gap"
+            key = reason = told[seller][0]["reason"] or "no clear gap"
             top = next((row for row in told[seller] if row["is_top"]), None)
-            watch = top["factor"] if top else most[0] if most else "nothing stands out"
-        key = entry["gap"] or reason or ""
+            own_fits, own_criteria = ([row for row in rows if row["seller_id"] == seller] for rows in (fits, criteria))
+            watch = watched(top, most, own_fits, own_criteria) or ["nothing stands out"]
+            if reason == "no clear gap" and (top or watched(None, None, own_fits, own_criteria)):
+                key = "no clear gap, watch"
         said = next(
             words[place]
             for place in [
@@ -254,6 +271,7 @@ def coaching_plan(
                 linked_reason = "practised on accounts, not on open deals"
         session, check_on = sessions_of(extract, seller, as_of)
         monday = as_of + timedelta(7 - as_of.weekday())
+        next_check_on = working_day(check_on or monday)
         found[seller] = {
             **entry,
             **session,
@@ -270,8 +288,8 @@ def coaching_plan(
             "linked": linked,
             "linked_count": len(linked),
             "linked_reason": linked_reason,
-            "next_check_on": check_on or monday,
-            "measure_due_on": measure_due_on(entry["source"], check_on or monday),
+            "next_check_on": next_check_on,
+            "measure_due_on": measure_due_on(entry["source"], next_check_on),
             "is_check_overdue": check_on is None,
         }
     return found

@@ -40,6 +40,12 @@ class Company:
         self.start = (last - 3).start_time
         sellers = diagnosis.read_sellers(extract, as_of, diagnosis.read_policy())
         self.everybody = list(sellers.index)
+        self.not_ramped = {
+            str(seller): "still ramping" if ramped_on > as_of else "not ramped for the whole window"
+            for seller, ramped_on in sellers.ramped_on.items()
+            if ramped_on > self.start
+        }
+        self.without_record = {str(seller) for seller in sellers.index[sellers.ramped_on > self.end]}
         sellers = sellers[sellers.ramped_on <= self.start].copy()
         sellers["since"] = sellers.ramped_on.clip(lower=(last - 11).start_time)
         sellers["days"] = (self.end - sellers.since).dt.days + 1
@@ -328,8 +334,9 @@ def role_fit(company: Company) -> dict[tuple[str, str, str], dict[str, Any]]:
     rows["over"] = rows.log - rows["size"]
     spread = (rows.over**2).mean()
     approach = rows.type.map(lambda name: "hunting" if name == "new_business" else "account_management")
+    types = rows.type.where(rows.type != "new_business", "")
     found = {}
-    for kind, motions in {"approach": approach, "opportunity_type": rows.type, "segment": rows.segment}.items():
+    for kind, motions in {"approach": approach, "opportunity_type": types, "segment": rows.segment}.items():
         for (seller, motion), own in rows.groupby([rows.owner, motions]):
             n, k = len(own), policy["fit_strength"]
             if n < policy["fit_minimum_deals"] or not motion:

@@ -56,3 +56,12 @@
         (epoch_us({{ later }}) - epoch_us({{ earlier }})) / 1000000
     {%- endif -%}
 {%- endmacro %}
+
+{# That day, or the Monday after where it falls on a Saturday or Sunday. #}
+{% macro working_day(day) -%}
+    case {{ iso_weekday(day) }}
+        when 6 then {{ add_days(day, 2) }}
+        when 7 then {{ add_days(day, 1) }}
+        else {{ day }}
+    end
+{%- endmacro %}

@@ -77,6 +77,12 @@ final as (
     select
         sellers.*,
         spans.window_start is not null and sellers.ramped_on <= spans.window_start as is_ramped,
+        case
+            when spans.window_start is null then 'not enough history'
+            when sellers.ramped_on <= spans.window_start then null
+            when sellers.ramped_on > {{ as_of_date() }} then 'still ramping'
+            else 'not ramped for the whole window'
+        end as window_reason,
         spans.window_start,
         spans.window_end,
         greatest(spans.record_start, sellers.ramped_on) as record_start

@@ -180,6 +180,11 @@ counted as (
     from met
 ),
 
+-- Of what was won before anybody's first activity nobody knows who had met the buyer.
+record as (
+    select min(cast(occurred_at as date)) as begins_on from activities
+),
+
 flagged as (
     select
         counted.manager_id,
@@ -197,6 +202,7 @@ final as (
         counted.manager_id,
         counted.opportunity_id,
         case
+            when counted.met_at is null and coalesce(counted.won_on < record.begins_on, true) then 'not known'
             when counted.met_at is null then 'not met'
             when taken.opportunity_id is not null and taken.previous_owner_id is null then 'own'
             when taken.is_left_behind then 'left behind'
@@ -215,6 +221,7 @@ final as (
         cast(counted.met_at as date) as met_on,
         counted.won_on
     from counted
+    cross join record
     left join taken
         on counted.opportunity_id = taken.opportunity_id
         and counted.manager_id = taken.owner_id

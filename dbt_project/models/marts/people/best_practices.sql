@@ -249,10 +249,14 @@ final as (
         practices.what_it_is,
         beside.verdict,
         beside.reason,
-        case beside.verdict
-            when 'spread_it' then practices.what_to_do
-            when 'does_not_help' then 'Do not ask for it: deals are won no more often with it'
-            when 'no_proof' then 'Ask for it only for other reasons: no effect can be shown'
+        case
+            when beside.verdict = 'spread_it' then practices.what_to_do
+            when beside.verdict = 'does_not_help' then 'Do not ask for it: deals are won no more often with it'
+            when beside.verdict = 'no_proof' and beside.effect_low > 0
+                then 'Try it on a few deals first: it shows by itself, but twelve questions asked in every segment show as much by chance'
+            when beside.verdict = 'no_proof' and beside.effect_high < 0
+                then 'Do not ask for it: fewer deals are won with it, but twelve questions asked in every segment show as much by chance'
+            when beside.verdict = 'no_proof' then 'Ask for it only for other reasons: no effect can be shown'
             else 'Nothing yet: too little is known'
         end as what_to_do,
         beside.share_reason,

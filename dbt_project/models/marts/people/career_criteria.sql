@@ -18,6 +18,8 @@ sellers as (
 quarters as (
     select
         attainments.scope_id,
+        -- Below quota in a ramp says nothing of the level.
+        max(sellers.window_reason) as window_reason,
         count(attainments.attainment) as told_count,
         cast(sum(case when attainments.attainment is not null then attainments.credited_amount end) as double)
         / nullif(cast(sum(case when attainments.attainment is not null then attainments.quota_amount end) as double), 0) as attainment
@@ -37,6 +39,39 @@ managers as (
     select * from {{ ref('manager_coaching') }}
 ),
 
+statements as (
+    select * from {{ ref('talent_statements') }}
+),
+
+-- What can be done about it hangs on what is told of the seller; where nothing fits the words of the rule stand.
+diagnoses as (
+    select
+        seller_id,
+        max(verdict) as verdict,
+        max(case when factor = 'win_rate' then weakest_stage end) as weakest_stage,
+        max(case when factor = 'win_rate' then own_ratio end) as win_ratio,
+        max(case when factor = 'deal_size' then own_ratio end) as size_ratio
+    from {{ ref('rep_diagnosis') }}
+    group by seller_id
+),
+
+causes as (
+    select
+        seller_id,
+        'attainment' as criterion,
+        verdict as cause
+    from diagnoses
+    union all
+    select
+        seller_id,
+        'deal_yield' as criterion,
+        case
+            when size_ratio < win_ratio then 'deal_size'
+            when weakest_stage is null then 'no_stage'
+        end as cause
+    from diagnoses
+),
+
 measured as (
     select
         person_id,
@@ -52,6 +87,7 @@ measured as (
         scope_id as person_id,
         'attainment' as criterion,
         case
+            when window_reason is not null then window_reason
             when told_count < {{ people_policy('diagnosis_quarters') }} then 'quota does not cover the window'
         end as reason,
         told_count as n,
@@ -103,7 +139,7 @@ final as (
             when measured.value is null or measured.reason is not null then coalesce(measured.reason, 'not measured')
         end as reason,
         case
-            when measured.reason is null and measured.value < rules.threshold then rules.what_to_do
+            when measured.reason is null and measured.value < rules.threshold then coalesce(statements.what_to_do, rules.what_to_do)
         end as what_to_do,
         cast(held.level as bigint) as level,
         cast(rules.criterion_order as bigint) as criterion_order,
@@ -117,6 +153,8 @@ final as (
     from held
     inner join rules on held.role = rules.role and held.level = rules.level
     left join measured on held.person_id = measured.person_id and rules.criterion = measured.criterion
+    left join causes on held.person_id = causes.seller_id and rules.criterion = causes.criterion
+    left join statements on rules.criterion = statements.subject and causes.cause = statements.verdict
 )
 
 select * from final

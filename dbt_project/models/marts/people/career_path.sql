@@ -51,7 +51,7 @@ judged as (
         case
             when reason is not null then 'no_next_level'
             when missing_count > 0 then 'not_yet'
-            when not_told_count > 0 then 'not_enough_data'
+            when not_told_count > 0 or criteria_count < {{ people_policy('career_minimum_criteria') }} then 'not_enough_data'
             else 'ready'
         end as verdict
     from joined
@@ -67,7 +67,11 @@ final as (
         judged.region,
         case when judged.reason is null then judged.next_role end as next_role,
         judged.verdict,
-        judged.reason,
+        case
+            when judged.verdict = 'no_next_level' then judged.reason
+            when judged.verdict = 'not_enough_data' and judged.not_told_count > 0 then 'a criterion cannot be told'
+            when judged.verdict = 'not_enough_data' then 'too few criteria are defined'
+        end as reason,
         missing.criterion as first_missing_criterion,
         coalesce(missing.what_to_do, statements.what_to_do) as what_to_do,
         cast(judged.level as bigint) as level,
@@ -83,7 +87,11 @@ final as (
     left join criteria as missing
         on judged.person_id = missing.person_id
         and judged.first_missing = missing.criterion_order
-    left join statements on statements.subject = 'career' and judged.verdict = statements.verdict
+    left join statements
+        on statements.subject = 'career'
+        and statements.verdict = case
+            when judged.verdict = 'not_enough_data' and judged.not_told_count = 0 then 'too_few_criteria' else judged.verdict
+        end
 )
 
 select * from final

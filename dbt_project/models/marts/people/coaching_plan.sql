@@ -1,5 +1,4 @@
 {%- set z = z90() %}
-{%- set ramped_months = policy_constant('ramped_months', 'people_policy') | float | int %}
 {%- set check_days = policy_constant('plan_check_days', 'people_policy') | float | int %}
 with sellers as (
     select * from {{ ref('int_diagnosis_sellers') }}
@@ -88,6 +87,7 @@ diagnosed as (
     where diagnoses.what_is_wrong is not null
 ),
 
+-- After the weeks of the ramp its counts stand still.
 ramping as (
     select
         rep_id as seller_id,
@@ -106,7 +106,7 @@ ramping as (
     where
         gap_measure is not null
         and ended_on is null
-        and hired_on > {{ add_months(as_of_date(), '-' ~ ramped_months) }}
+        and week < {{ people_policy('ramp_weeks') }}
 ),
 
 recurring as (
@@ -181,9 +181,31 @@ silences as (
         seller_id,
         coalesce(max(reason), 'no clear gap') as reason,
         max(case when is_top then factor end) as nearest_factor,
-        max(case when is_top then own_ratio end) as nearest_ratio
+        max(case when is_top then own_ratio end) as nearest_ratio,
+        max(case when is_top then own_ratio_high end) as nearest_ratio_high
     from diagnoses
     group by seller_id
+),
+
+-- What other tables say of the same person: a plan that says nothing is clear must not speak as if all were well.
+fits as (
+    select
+        seller_id,
+        motion,
+        n,
+        won_count
+    from {{ ref('role_fit') }}
+    where verdict = 'misfit'
+),
+
+below as (
+    select
+        criteria.seller_id,
+        criteria.criterion
+    from {{ ref('talent_criteria') }} as criteria
+    left join silences on criteria.seller_id = silences.seller_id
+    where criteria.verdict = 'below_peers' and criteria.criterion != coalesce(silences.nearest_factor, '')
+    qualify row_number() over (partition by criteria.seller_id order by criteria.track, criteria.criterion_order) = 1
 ),
 
 nearest_signals as (
@@ -214,19 +236,33 @@ placed as (
         chosen.said,
         case when chosen.source is null then silences.reason end as reason,
         case
-            when chosen.source is not null then null
             when silences.nearest_factor is not null
                 then silences.nearest_factor || ': ' || {{ number_text('silences.nearest_ratio', 2) }}
-                    || ' times what the median peer makes of the same deals and accounts, not clearly apart'
+                    || ' times what the median peer makes of the same deals and accounts, '
+                    || case
+                        when silences.nearest_ratio_high < 1
+                            then 'below, by less than ' || {{ number_text('100 * ' ~ people_policy('diagnosis_clear_share')) }} || ' %'
+                        else 'not clearly apart'
+                    end
             when nearest_signals.signal is not null
                 then nearest_signals.signal || ': on ' || cast(nearest_signals.fired_count as string) || ' of '
                     || cast(nearest_signals.deal_count as string) || ' open deals, not clearly more often than peers'
-            else 'nothing stands out'
-        end as what_to_watch
+        end as nearest_gap,
+        fits.motion || ': ' || cast(fits.won_count as string) || ' of ' || cast(fits.n as string)
+        || ' decided deals won, fewer than of like deals (people.role_fit)' as nearest_motion,
+        below.criterion || ': below peers (people.talent_criteria)' as nearest_criterion,
+        case
+            when chosen.source is not null then chosen.gap
+            when silences.reason != 'no clear gap' then silences.reason
+            when coalesce(silences.nearest_factor, fits.motion, below.criterion) is not null then 'no clear gap, watch'
+            else silences.reason
+        end as word_gap
     from sellers
     left join chosen on sellers.seller_id = chosen.seller_id
     left join silences on sellers.seller_id = silences.seller_id
     left join nearest_signals on sellers.seller_id = nearest_signals.seller_id
+    left join fits on sellers.seller_id = fits.seller_id
+    left join below on sellers.seller_id = below.seller_id
 ),
 
 -- The words that say most of it.
@@ -245,7 +281,7 @@ worded as (
     from placed
     inner join practices
         on placed.source = practices.source
-        and practices.for_gap in (coalesce(placed.gap, placed.reason), '')
+        and practices.for_gap in (placed.word_gap, '')
         and practices.for_stage in (coalesce(placed.stage, ''), '')
     qualify row_number() over (
         partition by placed.seller_id order by practices.for_gap desc, practices.for_stage desc
@@ -360,9 +396,10 @@ measured as (
         checked.skill,
         checked.agreed_action,
         checked.last_session_on,
-        coalesce(checked.check_on, next_weeks.next_week) as next_check_on,
+        {{ working_day('coalesce(checked.check_on, next_weeks.next_week)') }} as next_check_on,
         checked.check_on is null as is_check_overdue,
         words.value * words.scale as measure_now,
+        case when words.source = 'diagnosis' then words.scale else 1 end as evidence_scale,
         case words.source
             when 'signal' then floor(words.norm * words.scale)
             when 'ramp' then words.norm * words.scale
@@ -402,7 +439,12 @@ final as (
         words.gap,
         words.stage,
         words.reason,
-        words.what_to_watch,
+        case
+            when words.source = 'none'
+                then coalesce(
+                    nullif(concat_ws('; ', words.nearest_gap, words.nearest_motion, words.nearest_criterion), ''), 'nothing stands out'
+                )
+        end as what_to_watch,
         case words.source when 'signal' then catalogue.what_is_wrong else words.focus end as focus,
         case words.source
             when 'ramp' then words.said
@@ -446,10 +488,11 @@ final as (
             when (select count(*) from sessions) = 0 then 'coaching sessions are not delivered'
             else 'no session yet'
         end as session_reason,
-        words.value as evidence_value,
-        words.value_low as evidence_value_low,
-        words.value_high as evidence_value_high,
-        words.norm as evidence_norm,
+        -- In the unit the evidence is said in: that of the measure, of a ramp the count, of a signal the share.
+        words.value * words.evidence_scale as evidence_value,
+        words.value_low * words.evidence_scale as evidence_value_low,
+        words.value_high * words.evidence_scale as evidence_value_high,
+        words.norm * words.evidence_scale as evidence_norm,
         words.n,
         words.peer_count,
         words.measure_now,

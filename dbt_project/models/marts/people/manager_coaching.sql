@@ -239,6 +239,7 @@ joined as (
         {%- endfor %}
         -- Of whoever writes nothing down nobody knows that they saved no deal.
         of_activities.manager_id is not null or coalesce(of_deals.hero_amount, 0) > 0 as is_on_record,
+        of_activities.manager_id is not null or coalesce(of_sessions.session_count, 0) > 0 as has_written,
         coalesce(rates.seller_count, 0) > 0 and above.manager_id is null as is_comparable,
         (select count(*) from sessions) > 0 as has_sessions,
         (select count(*) from activities) > 0 as has_activities,
@@ -282,6 +283,7 @@ rated as (
             when not has_sessions then 'coaching sessions are not delivered'
             when seller_count = 0 then 'no seller reports directly'
             when seller_count < {{ people_policy('coaching_minimum_sellers') }} then 'too few sellers'
+            when not has_written then 'no activity of the manager is on record'
         end as coaching_reason,
         case
             when not has_sessions and coaching_count = 0 then 'coaching sessions are not delivered'
@@ -290,10 +292,12 @@ rated as (
         end as coaching_share_reason,
         case
             when not has_sessions then 'coaching sessions are not delivered'
+            when led_count < {{ people_policy('coaching_minimum_cases') }} and seller_count = 0 then 'no seller reports directly'
             when led_count < {{ people_policy('coaching_minimum_cases') }} then 'too few ride-alongs of which it is known who led'
         end as ride_along_reason,
         case
             when not has_sessions then 'coaching sessions are not delivered'
+            when follow_up_due_count < {{ people_policy('coaching_minimum_cases') }} and seller_count = 0 then 'no seller reports directly'
             when follow_up_due_count < {{ people_policy('coaching_minimum_cases') }} then 'too few follow-ups are due'
         end as follow_up_reason,
         cast(coaching_count as double) / nullif(coaching_count + activity_count, 0) as coaching_ratio,
@@ -424,7 +428,9 @@ final as (
     from judged
     {%- for measure in ('hero', 'coaching', 'ride_along', 'follow_up') %}
     left join statements as {{ measure }}_words
-        on {{ measure }}_words.measure = '{{ measure }}' and judged.{{ measure }}_standing = {{ measure }}_words.standing
+        on {{ measure }}_words.measure = '{{ measure }}'
+        and {{ measure }}_words.standing
+        = case when judged.{{ measure }}_reason = 'no seller reports directly' then 'no_seller' else judged.{{ measure }}_standing end
     {%- endfor %}
 )
 

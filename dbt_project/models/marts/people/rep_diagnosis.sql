@@ -69,8 +69,7 @@ judged as (
     select
         cells.*,
         case
-            when window_start is null then 'not enough history'
-            when not is_ramped then 'still ramping'
+            when window_reason is not null then window_reason
             when activity_count = 0 then 'no activities known'
             when decided_count < {{ people_policy('diagnosis_minimum_deals') }} then 'not enough deals'
             when not is_whole then 'nothing to compare with'
@@ -401,7 +400,7 @@ final as (
         stated.is_clear,
         stated.window_start,
         stated.window_end,
-        stated.record_start,
+        case when stated.record_start <= stated.window_end then stated.record_start end as record_start,
         {{ as_of_date() }} as as_of_date
     from stated
     left join drilled on stated.seller_id = drilled.seller_id

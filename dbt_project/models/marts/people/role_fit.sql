@@ -83,7 +83,7 @@ sizes as (
     from strayed
 ),
 
--- A deal stands in its approach, its type and its segment.
+-- A deal stands in its approach, its type and its segment; new business as a type is hunting, the same deals.
 in_motions as (
     select
         'approach' as motion_type,
@@ -96,6 +96,7 @@ in_motions as (
         opportunity_type as motion,
         strayed.*
     from strayed
+    where opportunity_type != 'new_business'
     union all
     select
         'segment' as motion_type,
@@ -122,7 +123,7 @@ summed as (
 motions as (
     {%- for motion_type, motion in [
         ('approach', 'hunting'), ('approach', 'account_management'),
-        ('opportunity_type', 'new_business'), ('opportunity_type', 'expansion'), ('opportunity_type', 'renewal'),
+        ('opportunity_type', 'expansion'), ('opportunity_type', 'renewal'),
     ] %}
     select
         sellers.seller_id,
@@ -153,8 +154,7 @@ placed as (
         summed.size_sum / (summed.size_n + policy.diagnosis_size_strength) as size_log,
         sizes.size_variance / (summed.size_n + policy.diagnosis_size_strength) as size_log_variance,
         case
-            when sellers.window_start is null then 'not enough history'
-            when not sellers.is_ramped then 'still ramping'
+            when sellers.window_reason is not null then sellers.window_reason
             when coalesce(summed.n, 0) < policy.fit_minimum_deals then 'too few decided deals'
         end as reason,
         policy.fit_strength
@@ -296,6 +296,7 @@ final as (
         and statements.verdict = case
             when judged.verdict = 'misfit' and better.motion is not null then 'misfit_better'
             when judged.verdict = 'fits' and judged.standing = 'above_peers' then 'fits_above'
+            when judged.verdict = 'not_enough_data' and judged.reason != 'too few decided deals' then 'not_ramped'
             else judged.verdict
         end
 )

@@ -227,7 +227,10 @@ final as (
         judged.period_end,
         {{ as_of_date() }} as as_of_date
     from judged
-    left join statements on judged.standing = statements.standing
+    left join statements
+        -- Overdue requests are spoken of only where there are some.
+        on statements.standing = judged.standing
+        || case when judged.standing in ('misses_target', 'as_expected') and judged.overdue_count = 0 then '_none_overdue' else '' end
 )
 
 select * from final

@@ -322,7 +322,15 @@ final as (
     from judged
     {%- for measure in ('time', 'coverage', 'effect') %}
     left join statements as {{ measure }}_words
-        on {{ measure }}_words.measure = '{{ measure }}' and judged.{{ measure }}_standing = {{ measure }}_words.standing
+        on {{ measure }}_words.measure = '{{ measure }}'
+        and {{ measure }}_words.standing = {% if measure == 'time' -%}
+            case
+                when judged.time_standing = 'as_expected' and judged.waiting_count = 0 then 'as_expected_none_waiting'
+                else judged.time_standing
+            end
+        {%- else -%}
+            judged.{{ measure }}_standing
+        {%- endif %}
     {%- endfor %}
 )
 

@@ -19,6 +19,15 @@ statements as (
     select * from {{ ref('talent_statements') }}
 ),
 
+-- Of whom a diagnosis names a factor.
+diagnoses as (
+    select
+        seller_id,
+        count(what_is_wrong) > 0 as has_factor
+    from {{ ref('rep_diagnosis') }}
+    group by seller_id
+),
+
 counted as (
     select
         seller_id,
@@ -56,6 +65,40 @@ judged as (
     left join attainments on counted.seller_id = attainments.seller_id and counted.track = 'expert'
 ),
 
+reasoned as (
+    select
+        judged.*,
+        case
+            when judged.verdict = 'not_enough_data' then coalesce(not_told.reason, 'too few criteria can be told')
+        end as reason
+    from judged
+    left join told as not_told
+        on judged.seller_id = not_told.seller_id
+        and judged.track = not_told.track
+        and judged.first_not_told = not_told.criterion_order
+),
+
+-- The words that say most of it.
+worded as (
+    select
+        reasoned.*,
+        statements.what_to_do
+    from reasoned
+    left join diagnoses on reasoned.seller_id = diagnoses.seller_id
+    left join statements
+        on reasoned.track = statements.subject
+        and statements.verdict in (
+            reasoned.verdict,
+            coalesce(
+                reasoned.reason,
+                case when reasoned.verdict = 'no_statement' and not coalesce(diagnoses.has_factor, false) then 'no_clear_gap' end
+            )
+        )
+    qualify row_number() over (
+        partition by reasoned.seller_id, reasoned.track order by case when statements.verdict = reasoned.verdict then 1 else 0 end
+    ) = 1
+),
+
 final as (
     select
         judged.seller_id,
@@ -67,13 +110,11 @@ final as (
         sellers.region,
         sellers.segment,
         judged.verdict,
-        case
-            when judged.verdict = 'not_enough_data' then coalesce(not_told.reason, 'too few criteria can be told')
-        end as reason,
+        judged.reason,
         strengths.criterion as strength,
         case
-            when judged.verdict = 'no_statement' then coalesce(strengths.next_opportunity, statements.what_to_do)
-            else statements.what_to_do
+            when judged.verdict = 'no_statement' then coalesce(strengths.next_opportunity, judged.what_to_do)
+            else judged.what_to_do
         end as next_opportunity,
         cast(judged.told_count as bigint) as told_count,
         cast(judged.above_count as bigint) as above_count,
@@ -84,14 +125,9 @@ final as (
         judged.true_attainment_high,
         judged.low_attainment_probability,
         {{ as_of_date() }} as as_of_date
-    from judged
+    from worded as judged
     inner join sellers on judged.seller_id = sellers.seller_id
     left join rules as strengths on judged.track = strengths.track and judged.first_above = strengths.criterion_order
-    left join told as not_told
-        on judged.seller_id = not_told.seller_id
-        and judged.track = not_told.track
-        and judged.first_not_told = not_told.criterion_order
-    left join statements on judged.track = statements.subject and judged.verdict = statements.verdict
 )
 
 select * from final

@@ -7,10 +7,7 @@ with people as (
 sellers as (
     select
         sellers.*,
-        case
-            when window_start is null then 'not enough history'
-            when not is_ramped then 'still ramping'
-        end as own_reason,
+        window_reason as own_reason,
         {{ day_count('record_start', 'window_end') }} + 1 as record_days
     from {{ ref('int_diagnosis_sellers') }} as sellers
     inner join people on sellers.seller_id = people.person_id
@@ -442,7 +439,7 @@ final as (
             when judged.rule = 'at_least' then judged.value >= policy.expert_ratio
             else judged.verdict != 'below_peers'
         end as is_met,
-        case when judged.window_end is not null then judged.record_start end as record_start,
+        case when judged.record_start <= judged.window_end then judged.record_start end as record_start,
         judged.window_end,
         {{ as_of_date() }} as as_of_date
     from judged
