@@ -294,7 +294,7 @@ def test_a_lost_account_is_told_as_lost_and_a_cancellation_before_it_is_one(
     warehouse.load([by_hand(tmp_path / "x", finance_subscriptions=subscriptions + "\n")])
     warehouse.build(AS_OF)
     lost = told_of(warehouse, "a2")
-    assert lost[0] == ("lost", "It was a customer and pays nothing any more (finance notes: Budget)", 0, 100, None)
+    assert lost[0] == ("lost", "It was a customer and pays nothing any more (finance notes: Budget)", 0, 60, None)
     plan_and_money = {"shrinking", "reactive", "no_plan", "plan_not_current", "no_sponsor", "sponsor_absent"}
     assert not plan_and_money & {row[0] for row in lost}
     assert told_of(warehouse, "a3")[0][0] == "renewal_cancelled"
@@ -343,6 +343,22 @@ def test_objectives_are_behind_only_when_there_are_enough_of_them(warehouse: War
         )
         warehouse.build(AS_OF)
         assert [row[:1] + row[2:] for row in told_of(warehouse, "a2")] == expected
+
+
+def test_a_plan_and_its_revenue_are_at_one_rate(warehouse: Warehouse, tmp_path: Path) -> None:
+    in_euro = SUBSCRIPTIONS.replace(",60,USD", ",60,EUR").replace(",40,USD", ",40,EUR")
+    rates = (
+        "rate_date,from_currency,to_currency,rate_type,rate\n2020-01-01,EUR,USD,plan,2\n2026-01-01,EUR,USD,plan,1.5\n"
+    )
+    plans = PLANS.replace("120,USD,2026", "120,EUR,2026")
+    warehouse.load(
+        [by_hand(tmp_path / "x", finance_subscriptions=in_euro, finance_fx_rates=rates, crm_account_plans=plans)]
+    )
+    warehouse.build(AS_OF)
+    assert query(
+        warehouse.database,
+        "select target_revenue::int, arr::int from key_accounts.plan_execution where account_id = 'a2'",
+    ) == [(240, 200)]
 
 
 def test_what_was_never_delivered_is_not_known_and_no_concern(warehouse: Warehouse, tmp_path: Path) -> None:
