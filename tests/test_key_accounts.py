@@ -218,8 +218,8 @@ def test_health_map_white_space_and_plans_by_hand(warehouse: Warehouse, tmp_path
         ),
         (
             "a3", "planned",
-            "shrinking, single_relationship, nobody_engaged, no_senior_contact, reactive, plan_not_current, "
-            "no_sponsor, no_wallet_estimate, not_on_list",
+            "shrinking, single_relationship, nobody_engaged, no_senior_contact, reactive, no_wallet_estimate, "
+            "not_on_list",
             None, 50, 100, -0.5, 0.5, 0.5, 5.0, "account plan", None, 0, 0, 0, 1, 0, 0, 0, None, None, 0, 0, True, None,
             None, "2026-01-10",
         ),
@@ -228,11 +228,9 @@ def test_health_map_white_space_and_plans_by_hand(warehouse: Warehouse, tmp_path
         warehouse.database,
         "select concern, value, norm from key_accounts.key_account_findings where account_id = 'a3' order by rank",
     )
-    days = (AS_OF - date(2025, 2, 1)).days
     assert found == [
         ("shrinking", -0.5, -0.05), ("single_relationship", 1, 2), ("nobody_engaged", 0, 1),
-        ("no_senior_contact", 0, 1), ("reactive", 0, 2), ("plan_not_current", days, 90),
-        ("no_sponsor", 0, 1), ("no_wallet_estimate", 5, 1),
+        ("no_senior_contact", 0, 1), ("reactive", 0, 2), ("no_wallet_estimate", 5, 1),
         ("not_on_list", 12.24, 70),
     ]  # fmt: skip
     cells = query(
@@ -269,6 +267,100 @@ def test_health_map_white_space_and_plans_by_hand(warehouse: Warehouse, tmp_path
     ]  # fmt: skip
 
 
+def told_of(warehouse: Warehouse, account: str) -> list[tuple[Any, ...]]:
+    return query(
+        warehouse.database,
+        "select concern, what_is_wrong, value, norm, n from key_accounts.key_account_findings "
+        f"where account_id = '{account}' and kind = 'concern' order by rank",
+    )
+
+
+def test_a_lost_account_is_told_as_lost_and_a_cancellation_before_it_is_one(
+    warehouse: Warehouse, tmp_path: Path
+) -> None:
+    header, *rows = SUBSCRIPTIONS.splitlines()
+    # The account of the running year's plan leaves; the other one has cancelled what ends tomorrow.
+    ends = {"2": "2026-05-01", "3": "2026-04-01", "5": "2026-05-21"}
+    cells = [row.split(",") for row in rows]
+    subscriptions = "\n".join(
+        [
+            f"{header},cancelled_on,churn_reason",
+            *(
+                ",".join([*row[:4], ends.get(row[0], row[4]), *row[5:], "2026-03-01" if row[0] in ends else "", why])
+                for row, why in zip(cells, ["", "Budget", "Merger", "", ""], strict=True)
+            ),
+        ]
+    )
+    warehouse.load([by_hand(tmp_path / "x", finance_subscriptions=subscriptions + "\n")])
+    warehouse.build(AS_OF)
+    lost = told_of(warehouse, "a2")
+    assert lost[0] == ("lost", "It was a customer and pays nothing any more (finance notes: Budget)", 0, 60, None)
+    plan_and_money = {"shrinking", "reactive", "no_plan", "plan_not_current", "no_sponsor", "sponsor_absent"}
+    assert not plan_and_money & {row[0] for row in lost}
+    assert told_of(warehouse, "a3")[0][0] == "renewal_cancelled"
+    assert told_of(warehouse, "a3")[0][2:4] == (50, 50)
+    # A day later it is lost, and nothing is due any more.
+    warehouse.build(date(2026, 5, 22))
+    assert told_of(warehouse, "a3")[0][0] == "lost"
+    assert "renewal_cancelled" not in [row[0] for row in told_of(warehouse, "a3")]
+    # What has ended and nobody has cancelled waits for a decision.
+    warehouse.load(
+        [
+            by_hand(
+                tmp_path / "y",
+                finance_subscriptions=SUBSCRIPTIONS.replace("5,f3,p,2026-01-01,", "5,f3,p,2026-01-01,2026-05-10"),
+            )
+        ]
+    )
+    warehouse.build(AS_OF)
+    assert told_of(warehouse, "a3")[0][::2] == ("renewal_overdue", 50, None)
+
+
+def test_a_sponsor_of_whom_nothing_is_on_record_is_not_called_absent(warehouse: Warehouse, tmp_path: Path) -> None:
+    sponsor = (
+        "select has_sponsor_meeting, sponsor_reason, concerns from key_accounts.key_account_health "
+        "where account_id = 'a2'"
+    )
+    without = "\n".join(line for line in ACTIVITIES.splitlines() if ",x1," not in line) + "\n"
+    warehouse.load([by_hand(tmp_path / "x", crm_activities=without)])
+    warehouse.build(AS_OF)
+    assert query(warehouse.database, sponsor) == [(None, "nothing of the sponsor on record", None)]
+    # Who meets others has never met this customer.
+    warehouse.load([by_hand(tmp_path / "y", crm_activities=ACTIVITIES.replace("sell,x1,a2,c1", "sell,x1,a3,c4"))])
+    warehouse.build(AS_OF)
+    assert query(warehouse.database, sponsor) == [(False, None, "sponsor_absent")]
+    assert told_of(warehouse, "a2") == [
+        ("sponsor_absent", "No meeting of the executive sponsor with the customer is on record", None, 90, None)
+    ]
+
+
+def test_objectives_are_behind_only_when_there_are_enough_of_them(warehouse: Warehouse, tmp_path: Path) -> None:
+    header, *rows = OBJECTIVES.splitlines()
+    for count, expected in ((2, []), (3, [("customer_objectives_behind", 0, 0.5, 3)])):
+        late = [f"k{number},n1,customer,2026-03-0{number},open," for number in range(1, count + 1)]
+        warehouse.load(
+            [by_hand(tmp_path / str(count), crm_account_plan_objectives="\n".join([header, *late, rows[3]]) + "\n")]
+        )
+        warehouse.build(AS_OF)
+        assert [row[:1] + row[2:] for row in told_of(warehouse, "a2")] == expected
+
+
+def test_a_plan_and_its_revenue_are_at_one_rate(warehouse: Warehouse, tmp_path: Path) -> None:
+    in_euro = SUBSCRIPTIONS.replace(",60,USD", ",60,EUR").replace(",40,USD", ",40,EUR")
+    rates = (
+        "rate_date,from_currency,to_currency,rate_type,rate\n2020-01-01,EUR,USD,plan,2\n2026-01-01,EUR,USD,plan,1.5\n"
+    )
+    plans = PLANS.replace("120,USD,2026", "120,EUR,2026")
+    warehouse.load(
+        [by_hand(tmp_path / "x", finance_subscriptions=in_euro, finance_fx_rates=rates, crm_account_plans=plans)]
+    )
+    warehouse.build(AS_OF)
+    assert query(
+        warehouse.database,
+        "select target_revenue::int, arr::int from key_accounts.plan_execution where account_id = 'a2'",
+    ) == [(240, 200)]
+
+
 def test_what_was_never_delivered_is_not_known_and_no_concern(warehouse: Warehouse, tmp_path: Path) -> None:
     # Without what people do nobody knows a relationship.
     warehouse.load(
@@ -295,7 +387,7 @@ def test_what_was_never_delivered_is_not_known_and_no_concern(warehouse: Warehou
         "from key_accounts.key_account_health order by 1",
     ) == [
         ("a2", None, None, None, None, "not_on_list"),
-        ("a3", None, None, None, None, "shrinking, plan_not_current, no_sponsor, no_wallet_estimate, not_on_list"),
+        ("a3", None, None, None, None, "shrinking, no_wallet_estimate, not_on_list"),
     ]
     assert query(warehouse.database, "select count(*) from key_accounts.relationship_map") == [(0,)]
     # Without finance and plans there is nothing to tell.
@@ -310,7 +402,7 @@ def test_the_list_is_what_its_rules_give_one_review_after_the_other(demo_release
     rule = policy()
     reviews = query(
         demo_release,
-        "select reviewed_on, account_id, manager_id, is_reviewed, score, rules_passed_count, standing, place, "
+        "select reviewed_on, account_id, manager_id, is_reviewed, score, rules_passed_count, standing, place, reason, "
         "entered_on, left_on from key_accounts.key_account_reviews order by 1, 2",
     )
     by_day: dict[date, list[tuple[Any, ...]]] = defaultdict(list)
@@ -335,19 +427,27 @@ def test_the_list_is_what_its_rules_give_one_review_after_the_other(demo_release
                 gone[account] = on_list.pop(account, None)
             elif account in can_enter and account not in queue:
                 queue[account] = (day, score)
+        rested = {account for account in queue if not any(lost[account][-int(rule["rest_reviews"]) - 1 : -1])}
         places: dict[str, int] = {}
+        entering = []
         for manager in {row[2] for row in rows}:
-            waiting = [row[1] for row in rows if row[2] == manager and row[1] in queue]
-            waiting.sort(key=lambda account: (queue[account][0], -queue[account][1], account))
-            places |= {account: place for place, account in enumerate(waiting, 1)}
-        for account in can_enter & set(places):
-            rested = not any(lost[account][-int(rule["rest_reviews"]) - 1 : -1])
-            if account not in on_list and places[account] <= rule["manager_capacity"] and rested:
-                on_list[account] = day
-                stays += 1
-        for _, account, _, _, _, _, standing, place, entered_on, left_on in rows:
+            of_manager = {row[1] for row in rows if row[2] == manager}
+            taking = [account for account in of_manager if account in on_list or account in can_enter & rested]
+            taking.sort(
+                key=lambda account: (on_list.get(account, date.max), queue[account][0], -queue[account][1], account)
+            )
+            places |= {account: place for place, account in enumerate(taking, 1)}
+            free = max(int(rule["manager_capacity"]) - sum(account in on_list for account in taking), 0)
+            entering += [account for account in taking if account not in on_list][:free]
+        on_list |= dict.fromkeys(entering, day)
+        stays += len(entering)
+        for _, account, _, _, _, _, standing, place, reason, entered_on, left_on in rows:
             expected = "on_list" if account in on_list else "waiting" if account in queue else "not_on_list"
             assert (standing, place) == (expected, places.get(account)), (day, account)
+            # Nobody waits for a place while one is free, nor for another reason with a place.
+            waits = account in places and account not in on_list
+            assert (reason == "waits for a place") == waits, (day, account)
+            assert not waits or places[account] > rule["manager_capacity"], (day, account)
             assert entered_on == on_list.get(account, gone.get(account)), (day, account)
             assert left_on == (day if gone.get(account) else None), (day, account)
     assert (

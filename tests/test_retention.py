@@ -432,10 +432,11 @@ def test_without_finance_every_table_is_empty_and_sales_have_bookings_alone(
     assert query(warehouse.database, "select distinct measure from retention.sales_growth") == [("bookings",)]
 
 
-def test_a_renewal_names_what_speaks_for_trouble(warehouse: Warehouse, tmp_path: Path) -> None:
-    def touch(number: int, kind: str, direction: str, purpose: str, contact: str, day: str) -> str:
-        return f"t{number},{kind},{direction},{purpose},s1,a1,{contact},{day}T09:00:00Z,true\n"
+def touch(number: int, kind: str, direction: str, purpose: str, contact: str, day: str) -> str:
+    return f"t{number},{kind},{direction},{purpose},s1,a1,{contact},{day}T09:00:00Z,true\n"
 
+
+def test_a_renewal_names_what_speaks_for_trouble(warehouse: Warehouse, tmp_path: Path) -> None:
     extract = by_hand(
         tmp_path / "x",
         [
@@ -482,6 +483,29 @@ def test_a_renewal_names_what_speaks_for_trouble(warehouse: Warehouse, tmp_path:
             0, None, 0, 0, "shrinking", True,
         ),
     ]  # fmt: skip
+
+
+def test_old_bills_credited_ones_and_people_who_left_say_nothing_of_a_renewal(
+    warehouse: Warehouse, tmp_path: Path
+) -> None:
+    extract = by_hand(
+        tmp_path / "x",
+        ["1,f1,p,2025-08-01,2026-08-01,,100,USD,,"],
+        crm_contacts="contact_id,account_id,name,is_active\nc1,a1,Ann,false\nc2,a1,Ben,\n",
+        crm_activities="activity_id,activity_type,direction,purpose,user_id,account_id,contact_id,occurred_at,is_completed\n"
+        + touch(1, "email", "inbound", "sell", "c1", "2026-05-10")
+        + touch(2, "email", "inbound", "sell", "c2", "2026-05-12"),
+        # Two years old; half credited; credited as a whole; paid.
+        finance_invoices="invoice_id,customer_id,invoice_date,due_date,paid_on,status,amount,currency\n"
+        "i1,f1,2024-03-01,2024-03-31,,open,500,USD\ni2,f1,2026-03-01,2026-03-31,,open,30,USD\n"
+        "i3,f1,2025-10-01,2025-10-31,,open,10,USD\ni4,f1,2026-04-01,2026-04-30,2026-04-20,paid,10,USD\n",
+        finance_credit_notes="credit_note_id,customer_id,invoice_id,credit_date,amount,currency\n"
+        "n1,f1,i2,2026-04-02,15,USD\nn2,f1,i3,2025-12-01,10,USD\n",
+    )
+    warehouse.load([extract])
+    warehouse.build(AS_OF)
+    told = "select engaged_contact_count, invoice_count, overdue_amount::int, overdue_days from retention.renewals"
+    assert query(warehouse.database, told) == [(1, 3, 15, 50)]
 
 
 def test_a_running_period_is_held_against_as_many_days_of_the_year_before(warehouse: Warehouse, tmp_path: Path) -> None:

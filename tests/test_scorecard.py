@@ -16,7 +16,7 @@ import pytest
 
 from orchestration.ingest.contract import load_source
 from tests.conftest import DEMO_AS_OF, DEMO_PAST, Run
-from tests.oracles.scorecard import MEASURES, Company, behaviours, judge, metrics, rules, seed
+from tests.oracles.scorecard import MEASURES, Company, behaviours, judge, metrics, policy, rules, seed
 from tests.warehouse import Warehouse
 
 TABLES = ["scorecard.behaviours", "scorecard.world_class_metrics"]
@@ -66,7 +66,9 @@ def insist_on_the_oracle(database: Path, extract: Path, as_of: date) -> None:
             assert set(row) == set(entry) | {"reason", "as_of_date"}, name
             differing = {at: (row[at], value) for at, value in entry.items() if not is_same(row[at], value)}
             assert not differing, (name, differing)
-            assert (row["reason"] is None) == (entry["value"] is not None), name
+            is_told = entry["value"] is not None and entry.get("previous_value", 0) is not None
+            assert (row["reason"] is None) == is_told, name
+            assert entry["value"] is None or row["reason"] in (None, "no value before"), name
             assert row["as_of_date"] == as_of
 
 
@@ -323,6 +325,15 @@ def test_the_24_behaviours_are_there_once_and_in_order() -> None:
     assert [rule["behaviour"] for rule in rules()] == ORDER == list(MEASURES)
     assert [rule["behaviour_order"] for rule in rules()] == list(range(1, 25))
     assert len({rule["measure"] for rule in rules()}) == len({rule["name"] for rule in rules()}) == 24
+
+
+def test_the_words_say_the_distance_from_the_end_that_policy_has() -> None:
+    weeks = int(policy("scorecard_policy")["scorecard_forecast_weeks"])
+    said = [rule["what_is_measured"] for rule in rules() if rule["behaviour"] == "E1"]
+    of_errors = [row for row in seed("scorecard_metrics") if row["metric"] == "forecast_accuracy"]
+    said += [row["name"] for row in of_errors]
+    assert all(f"{weeks} weeks before the end" in words for words in said) and len(said) == 3
+    assert all(f"weeks_before_end = {weeks}" in row["evidence_filter"] for row in of_errors)
 
 
 @pytest.mark.parametrize("rule", rules(), ids=ORDER)

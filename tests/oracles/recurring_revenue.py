@@ -689,6 +689,14 @@ def interval(name: str, pairs: Sequence[tuple[Decimal, Decimal]], is_share: bool
     return {name: middle, f"{name}_low": low, f"{name}_high": high}
 
 
+def net_interval(net: dict[str, float | None], gross: dict[str, float | None]) -> dict[str, float | None]:
+    """Nobody pays less than nothing, and what may go of the gross goes of the net."""
+    low, gross_low = net["nrr_low"], gross["grr_low"]
+    if low is None or gross_low is None:
+        return net
+    return {**net, "nrr_low": min(max(0.0, low), gross_low)}
+
+
 def kept(then: Decimal, now: Decimal) -> Decimal:
     return max(ZERO, min(now, then))
 
@@ -730,7 +738,7 @@ def revenue_retention(books: Books) -> pd.DataFrame:
                     "retained_count": retained,
                     "arr_year_ago": sum((then for _, then in pairs), ZERO),
                     "arr": sum((now for now, _ in pairs), ZERO),
-                    **interval("nrr", pairs, is_share=False),
+                    **net_interval(interval("nrr", pairs, is_share=False), interval("grr", held, is_share=True)),
                     **interval("grr", held, is_share=True),
                     "logo_retention": retained / n if n else None,
                     "logo_retention_low": low,
@@ -869,6 +877,9 @@ def renewals(books: Books, deal_health: pd.DataFrame | None = None) -> pd.DataFr
     """
     facts, as_of = books.facts, books.as_of
     contacts = {key: row["account_id"] for (key,), row in facts.newest_rows("crm/contacts", as_of).items()}
+    there = existing(facts, "crm/contacts", as_of)
+    gone = set(contacts) - {key for (key,) in there}
+    gone |= {key for (key,), row in there.items() if value_or_none(funnel.to_bool, row.get("is_active")) is False}
     touches: dict[str, list[Touch]] = defaultdict(list)
     support: dict[str, list[date]] = defaultdict(list)
     activities = [
@@ -889,6 +900,10 @@ def renewals(books: Books, deal_health: pd.DataFrame | None = None) -> pd.DataFr
     for row in existing(facts, "finance/invoices", as_of).values():
         if row.get("status") != "void":
             invoices[row["customer_id"] or ""].append(row)
+    credited: dict[str, list[Row]] = defaultdict(list)
+    for row in existing(facts, "finance/credit_notes", as_of).values():
+        if to_date(row["credit_date"] or "") <= as_of:
+            credited[row.get("invoice_id") or ""].append(row)
     has_invoices = bool(facts.newest_rows("finance/invoices", as_of))
     deals: dict[str, list[conversion.Opportunity]] = defaultdict(list)
     for deal in conversion.opportunities(facts, as_of):
@@ -935,7 +950,8 @@ def renewals(books: Books, deal_health: pd.DataFrame | None = None) -> pd.DataFr
         row |= dict.fromkeys(["engaged_contact_count", "days_since_contact", "support_count", "support_count_before"])
         if account_id and activities and contacts:
             mine = touches[account_id]
-            recent = {one.contact_id for one in mine if (as_of - one.day).days < POLICY["engaged_days"]} - {None}
+            recent = {one.contact_id for one in mine if (as_of - one.day).days < POLICY["engaged_days"]}
+            recent -= {None, *gone}
             row["engaged_contact_count"] = len(recent)
             row["days_since_contact"] = min(((as_of - one.day).days for one in mine), default=None)
             met |= {"no_engaged_contact": len(recent) == 0, "single_contact": len(recent) == 1}
@@ -947,7 +963,7 @@ def renewals(books: Books, deal_health: pd.DataFrame | None = None) -> pd.DataFr
             )
             row |= {"support_count": now, "support_count_before": before}
             met["support_rising"] = now >= POLICY["support_factor"] * before and now >= POLICY["support_minimum"]
-        row |= payment(books, invoices[event.finance_customer]) if has_invoices else dict.fromkeys(PAYMENT)
+        row |= payment(books, invoices[event.finance_customer], credited) if has_invoices else dict.fromkeys(PAYMENT)
         if has_invoices:
             met["payment_overdue"] = row["overdue_days"] >= POLICY["overdue_days"]
         dated = [(deal.row.get("close_date") or "9999", deal.opportunity_id) for deal in deals[account_id or ""]]
@@ -986,8 +1002,8 @@ def renewals(books: Books, deal_health: pd.DataFrame | None = None) -> pd.DataFr
 PAYMENT = ["invoice_count", "late_share", "late_share_low", "late_share_high", "overdue_amount", "overdue_days"]
 
 
-def payment(books: Books, invoices: list[Row]) -> dict[str, Any]:
-    """How a finance customer pays: invoices due within a year, and everything that is overdue."""
+def payment(books: Books, invoices: list[Row], credited: Mapping[str, list[Row]]) -> dict[str, Any]:
+    """How a finance customer pays: invoices due within a year, and what is overdue of them."""
     as_of = books.as_of
 
     def is_unpaid(row: Row) -> bool:
@@ -1000,18 +1016,24 @@ def payment(books: Books, invoices: list[Row]) -> dict[str, Any]:
         row for day, row in within if is_unpaid(row) or (row.get("paid_on") and to_date(row["paid_on"] or "") > day)
     ]
     n = len(within)
-    overdue = [(day, row) for day, row in dated if day < as_of and is_unpaid(row)]
-    owed = ZERO
-    for _, row in overdue:
+
+    def in_money(row: Row) -> Decimal:
         rate = books.money.constant(row.get("currency") or funnel.REPORTING_CURRENCY)
-        owed += rounded(funnel.to_decimal(row["amount"] or "") * rate) if rate is not None else ZERO
+        return rounded(funnel.to_decimal(row["amount"] or "") * rate) if rate is not None else ZERO
+
+    left = [
+        (day, in_money(row) - sum((in_money(note) for note in credited.get(row["invoice_id"] or "", [])), ZERO))
+        for day, row in within
+        if day < as_of and is_unpaid(row)
+    ]
+    overdue = [(day, amount) for day, amount in left if amount > 0]
     low, high = wilson(len(late) / n, n, Z) if n else (None, None)
     return {
         "invoice_count": n,
         "late_share": len(late) / n if n else None,
         "late_share_low": low,
         "late_share_high": high,
-        "overdue_amount": owed,
+        "overdue_amount": sum((amount for _, amount in overdue), ZERO),
         "overdue_days": max(((as_of - day).days for day, _ in overdue), default=0),
     }
 

@@ -300,10 +300,15 @@ def deep_share(c: Company) -> Told:
 
 def planned_share(c: Company) -> Told:
     rows = key_accounts(c)
-    plans = c.table("select plan_id, is_current, has_executive_sponsor from key_accounts.plan_execution")
+    plans = c.table("select plan_id, is_current, has_executive_sponsor, year_end from key_accounts.plan_execution")
+    plans = plans[plans.year_end == c.as_of]
     good = set(plans[plans.is_current.fillna(False) & plans.has_executive_sponsor.fillna(False)].plan_id)
+    has_plan = rows.plan_id.isin(good)
+    is_unknown = has_plan & (rows.sponsor_reason == "nothing of the sponsor on record")
+    if is_unknown.any() and not (has_plan & ~is_unknown).any():
+        return len(rows), None, None, None
     is_met = rows.last_sponsor_meeting_on > c.as_of - c.days("scorecard_action_days")
-    return share(rows.plan_id.isin(good) & is_met)
+    return share((has_plan & is_met)[~is_unknown])
 
 
 def commit_value_added(c: Company) -> Told:
@@ -488,10 +493,33 @@ def sales_growth(c: Company, measure: str) -> dict[str, Any]:
         )
         found = of_term(targets, c.term)
         if found is not None and found.target.notna().all():
-            told["target"] = float(found.target.sum()) / year_ago - 1
+            base = won_a_year_before(c)
+            told["target"] = float(found.target.sum()) / base - 1 if base else None
             sources = set(found.target_source)
             told["target_source"] = sources.pop() if len(sources) == 1 else sources
     return told
+
+
+def won_a_year_before(c: Company) -> float:
+    """Amounts of deals won four quarters before each of the term's, at the plan rates of the targets."""
+    deals = c.deals()
+    deals = deals[deals.is_won & deals.amount_source.notna()]
+    path = c.extract / "finance" / "fx_rates.csv"
+    rates = pd.read_csv(path).query("rate_type == 'plan'").sort_values("rate_date") if path.exists() else None
+    total = 0.0
+    ended = c.ended.reset_index(drop=True)
+    for place in ended.index[-len(c.term) :]:
+        if place < 4:
+            continue
+        before, day = ended.loc[place - 4], min(ended.quarter_start[place], c.as_of)
+        found = deals[(deals.closed_on >= before.quarter_start) & (deals.closed_on <= before.quarter_end)]
+        for currency, amount in zip(found.currency_source, found.amount_source, strict=True):
+            rate = 1.0
+            if not pd.isna(currency) and currency != "USD":
+                assert rates is not None
+                rate = rates[(rates.from_currency == currency) & (rates.rate_date <= str(day.date()))].rate.iloc[-1]
+            total += float(amount) * rate
+    return total
 
 
 def recurring(
@@ -538,8 +566,15 @@ def retention(c: Company, name: str) -> dict[str, Any]:
 
 
 def account_growth(c: Company, where: str) -> dict[str, Any]:
+    kept = c.table("select month_end, nrr_low, nrr_high from retention.revenue_retention where dimension = 'company'")
+    kept = kept.set_index("month_end")
+
     def told(row: Any) -> tuple[Any, ...]:
-        return int(row.n), known(row.growth), None, None
+        low = high = None
+        if row.dimension == "company" and row.month_end in kept.index:
+            low, high = (known(kept[name][row.month_end]) for name in ("nrr_low", "nrr_high"))
+        minus_one = [None if end is None else end - 1 for end in (low, high)]
+        return int(row.n), known(row.growth), *minus_one
 
     return recurring(c, "retention.account_growth", told, where, at_quarters=True)
 
@@ -616,7 +651,12 @@ def coverage(c: Company) -> dict[str, Any]:
     if not len(rows):
         return {}
     row = rows.iloc[0]
-    told = {"n": int(row.open_count), "value": known(row.coverage_to_go)}
+    told = {
+        "n": int(row.open_count),
+        "value": known(row.coverage_to_go),
+        "period_start": row.period_start,
+        "period_end": row.period_end,
+    }
     if pd.notna(row.required_coverage):
         told |= {"target": float(row.required_coverage), "target_source": "required coverage"}
     return told

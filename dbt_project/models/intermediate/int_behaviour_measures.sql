@@ -261,17 +261,36 @@ deep as (
     from key_accounts
 ),
 
+-- K4: of whom nothing is on record nobody knows whether they met anybody.
 planned as (
     select
         key_accounts.account_id,
-        coalesce(
-            max(case when plans.is_current and plans.has_executive_sponsor then 1 else 0 end) = 1
-            and max(case when key_accounts.last_sponsor_meeting_on > {{ add_days(as_of_date(), -action_days) }} then 1 else 0 end) = 1,
-            false
-        ) as is_hit
+        plans.plan_id is not null as has_plan,
+        plans.plan_id is not null
+        and coalesce(key_accounts.sponsor_reason = 'nothing of the sponsor on record', false) as is_unknown,
+        plans.plan_id is not null
+        and coalesce(key_accounts.last_sponsor_meeting_on > {{ add_days(as_of_date(), -action_days) }}, false) as is_hit
     from key_accounts
-    left join {{ ref('plan_execution') }} as plans on key_accounts.account_id = plans.account_id
-    group by key_accounts.account_id
+    left join {{ ref('plan_execution') }} as plans
+        on key_accounts.account_id = plans.account_id
+        and key_accounts.plan_id = plans.plan_id
+        and plans.year_end = {{ as_of_date() }}
+        and plans.is_current
+        and plans.has_executive_sponsor
+),
+
+planned_known as (
+    select
+        count(case when is_told and is_unknown then null else 1 end) as n,
+        count(case when is_told and is_hit then 1 end) as hit_count,
+        max(case when is_told then 1 else 0 end) = 1 as is_told
+    from (
+        select
+            planned.*,
+            max(case when is_unknown then 1 else 0 end) over () = 0
+            or max(case when has_plan and not is_unknown then 1 else 0 end) over () = 1 as is_told
+        from planned
+    ) as seen
 ),
 
 -- E3
@@ -310,7 +329,7 @@ functions as (
 counted as (
     {%- for behaviour, table in (
         ('F4', 'teamed'), ('C1', 'reviewed'), ('C3', 'coached'), ('C6', 'developed'), ('C7', 'new_leaders'), ('C8', 'low_performers'),
-        ('K2', 'listed'), ('K3', 'deep'), ('K4', 'planned'), ('E3', 'rated'), ('E6', 'fitting'), ('E7', 'moving'),
+        ('K2', 'listed'), ('K3', 'deep'), ('E3', 'rated'), ('E6', 'fitting'), ('E7', 'moving'),
     ) %}
     select
         '{{ behaviour }}' as behaviour,
@@ -319,6 +338,12 @@ counted as (
     from {{ table }}
     {{ 'union all' if not loop.last }}
     {%- endfor %}
+    union all
+    select
+        'K4' as behaviour,
+        n,
+        case when is_told then hit_count end as hit_count
+    from planned_known
     union all
     select
         'C5' as behaviour,

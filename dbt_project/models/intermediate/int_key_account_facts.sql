@@ -100,6 +100,50 @@ revenue as (
     group by customers.account_id
 ),
 
+-- What an account paid in the last month in which it paid anything.
+paid as (
+    select
+        account_id,
+        max_by(arr, month_number) as last_arr
+    from (
+        select
+            customers.account_id,
+            months.month_number,
+            sum(months.closing) as arr
+        from {{ ref('int_arr_months') }} as months
+        cross join today
+        inner join {{ ref('int_paying_customers') }} as customers on months.finance_customer_id = customers.finance_customer_id
+        inner join chosen on customers.account_id = chosen.account_id
+        where months.month_number <= today.month_number
+        group by customers.account_id, months.month_number
+    ) as by_month
+    where arr > 0
+    group by account_id
+),
+
+endings as (
+    select
+        customers.account_id,
+        subscriptions.churn_reason
+    from {{ ref('int_subscriptions_known') }} as subscriptions
+    inner join {{ ref('int_paying_customers') }} as customers on subscriptions.customer_id = customers.finance_customer_id
+    where not subscriptions._is_deleted and subscriptions.end_date <= {{ as_of_date() }}
+    qualify row_number() over (
+        partition by customers.account_id order by subscriptions.end_date desc, subscriptions.subscription_id desc
+    ) = 1
+),
+
+due as (
+    select
+        customers.account_id,
+        sum(case when events.is_cancelled then events.due_amount end) as cancelled_amount,
+        sum(case when not events.is_cancelled and events.due_on <= {{ as_of_date() }} then events.due_amount end) as overdue_amount
+    from {{ ref('int_renewal_events') }} as events
+    inner join {{ ref('int_paying_customers') }} as customers on events.finance_customer_id = customers.finance_customer_id
+    where not events.is_renewed and (events.due_on > {{ as_of_date() }} or not events.is_decided)
+    group by customers.account_id
+),
+
 billed as (
     select distinct account_id from {{ ref('int_paying_customers') }}
 ),
@@ -200,6 +244,10 @@ sponsor_meetings as (
     group by current_plans.account_id
 ),
 
+active_users as (
+    select distinct user_id from activities
+),
+
 promises as (
     select
         plans.account_id,
@@ -237,6 +285,11 @@ joined as (
         case when billed.account_id is not null then greatest(coalesce(revenue.arr_year_ago, 0), 0) end as arr_year_ago,
         nullif(accounts_known.addressable_spend, 0) as addressable_spend,
         case when accounts_known.addressable_spend != 0 then accounts_known.addressable_spend_source end as wallet_source,
+        coalesce(billed.account_id is not null and coalesce(revenue.arr, 0) <= 0 and paid.account_id is not null, false) as is_lost,
+        paid.last_arr,
+        endings.churn_reason,
+        due.cancelled_amount,
+        due.overdue_amount,
         {%- for name in (
             'engaged_contact_count', 'relationship_contact_count', 'meeting_count', 'value_meeting_count', 'proactive_meeting_count'
         ) %}
@@ -252,7 +305,12 @@ joined as (
         case when delivered.has_objectives then coalesce(promises.objective_count, 0) end as objective_count,
         case when delivered.has_objectives then coalesce(promises.objectives_met_count, 0) end as objectives_met_count,
         case
-            when current_plans.executive_sponsor_id is not null and delivered.has_activities
+            when current_plans.plan_id is null then 'no plan'
+            when current_plans.executive_sponsor_id is null then 'no sponsor'
+            when active_users.user_id is null then 'nothing of the sponsor on record'
+        end as sponsor_reason,
+        case
+            when active_users.user_id is not null
                 then coalesce(sponsor_meetings.last_sponsor_meeting_on > {{ add_days(as_of_date(), -policy['sponsor_days']) }}, false)
         end as has_sponsor_meeting,
         delivered.has_plans,
@@ -272,11 +330,15 @@ joined as (
     left join last_reviews on chosen.account_id = last_reviews.account_id
     left join billed on chosen.account_id = billed.account_id
     left join revenue on chosen.account_id = revenue.account_id
+    left join paid on chosen.account_id = paid.account_id
+    left join endings on chosen.account_id = endings.account_id
+    left join due on chosen.account_id = due.account_id
     left join wallets on chosen.account_id = wallets.account_id
     left join relationships on chosen.account_id = relationships.account_id
     left join current_plans on chosen.account_id = current_plans.account_id
     left join people as sponsors on current_plans.executive_sponsor_id = sponsors.user_id
     left join sponsor_meetings on chosen.account_id = sponsor_meetings.account_id
+    left join active_users on current_plans.executive_sponsor_id = active_users.user_id
     left join promises on chosen.account_id = promises.account_id
 ),
 

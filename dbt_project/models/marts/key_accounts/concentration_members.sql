@@ -91,7 +91,7 @@ final as (
         deal_count,
         won_amount,
         won_share,
-        sum(won_share) over from_the_largest as cumulative_share,
+        least(sum(won_share) over from_the_largest, 1) as cumulative_share,
         sum(won_share * won_share) over from_the_largest as cumulative_squares,
         cast(rank as bigint) as rank,
         period_start,

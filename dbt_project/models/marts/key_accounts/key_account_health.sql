@@ -44,6 +44,7 @@ final as (
         facts.plan_id,
         facts.executive_sponsor_id,
         facts.executive_sponsor_name,
+        facts.sponsor_reason,
         coalesce(findings.concern_count, 0) as concern_count,
         facts.score,
         cast(facts.arr as decimal(18, 4)) as arr,

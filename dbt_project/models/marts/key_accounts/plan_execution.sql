@@ -13,7 +13,7 @@ people as (
 ),
 
 rates as (
-    select * from {{ ref('int_exchange_rates') }}
+    select * from {{ ref('int_constant_rates') }}
 ),
 
 years as (
@@ -157,10 +157,7 @@ joined as (
         and account_years.fiscal_year = objectives.fiscal_year
     left join people as owners on chosen_plans.owner_id = owners.user_id
     left join people as sponsors on chosen_plans.executive_sponsor_id = sponsors.user_id
-    left join rates
-        on chosen_plans.currency = rates.from_currency
-        and years.year_start >= rates.valid_from
-        and years.year_start < rates.valid_to
+    left join rates on chosen_plans.currency = rates.from_currency
 ),
 
 looked_at as (

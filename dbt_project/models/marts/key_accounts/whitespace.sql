@@ -138,8 +138,9 @@ gaps as (
 ranged as (
     select
         gaps.*,
-        {{ wilson('adoption_rate', 'cast(n as double)', -1) }} as adoption_rate_low,
-        {{ wilson('adoption_rate', 'cast(n as double)', 1) }} as adoption_rate_high
+        -- Where nobody has it, or all, the end is that itself and not what rounding leaves of it.
+        case when adoption_rate = 0 then 0.0 else {{ wilson('adoption_rate', 'cast(n as double)', -1) }} end as adoption_rate_low,
+        case when adoption_rate = 1 then 1.0 else {{ wilson('adoption_rate', 'cast(n as double)', 1) }} end as adoption_rate_high
     from gaps
 ),
 

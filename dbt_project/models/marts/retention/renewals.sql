@@ -31,6 +31,16 @@ invoices as (
     where not _is_deleted and coalesce(status, 'open') != 'void' and invoice_date <= {{ as_of_date() }}
 ),
 
+credited as (
+    select
+        notes.invoice_id,
+        sum(cast(notes.amount * {{ plan_rate('notes.currency') }} as decimal(18, 4))) as amount
+    from {{ ref('int_credit_notes_known') }} as notes
+    left join {{ ref('int_constant_rates') }} as rates on notes.currency = rates.from_currency
+    where not notes._is_deleted and notes.credit_date <= {{ as_of_date() }}
+    group by notes.invoice_id
+),
+
 rates as (
     select * from {{ ref('int_constant_rates') }}
 ),
@@ -50,7 +60,9 @@ delivered as (
 touches as (
     select
         coalesce(activities.account_id, contacts.account_id) as account_id,
-        activities.contact_id,
+        -- Whoever has left the customer is no relationship any more.
+        case when not coalesce(contacts._is_deleted, false) and coalesce(contacts.is_active, true) then activities.contact_id end
+            as contact_id,
         activities.purpose,
         coalesce(activities.direction, 'unknown') != 'internal'
         and (
@@ -85,13 +97,14 @@ relationships as (
 billed as (
     select
         invoices.customer_id as finance_customer_id,
-        cast(invoices.amount * {{ plan_rate('invoices.currency') }} as decimal(18, 4)) as amount,
+        cast(invoices.amount * {{ plan_rate('invoices.currency') }} as decimal(18, 4)) - coalesce(credited.amount, 0) as amount_left,
         invoices.due_date,
         invoices.paid_on,
         coalesce(invoices.paid_on > {{ as_of_date() }}, invoices.status != 'paid', true) as is_unpaid,
         {{ day_count('invoices.due_date', as_of_date()) }} as days_ago
     from invoices
     left join rates on invoices.currency = rates.from_currency
+    left join credited on invoices.invoice_id = credited.invoice_id
     where invoices.due_date is not null
 ),
 
@@ -108,9 +121,14 @@ payments as (
                     then 1
             end
         ) as late_count,
-        sum(case when is_unpaid and days_ago > 0 then amount end) as overdue_amount,
-        max(case when is_unpaid and days_ago > 0 then days_ago end) as overdue_days
-    from billed
+        sum(case when is_overdue then amount_left end) as overdue_amount,
+        max(case when is_overdue then days_ago end) as overdue_days
+    from (
+        select
+            billed.*,
+            is_unpaid and days_ago > 0 and days_ago < {{ policy['payment_days'] | int }} and amount_left > 0 as is_overdue
+        from billed
+    ) as dated
     group by finance_customer_id
 ),
 

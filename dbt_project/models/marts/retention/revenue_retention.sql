@@ -263,7 +263,14 @@ final as (
         cast(coalesce(arr_year_ago, 0) as decimal(18, 4)) as arr_year_ago,
         cast(coalesce(arr, 0) as decimal(18, 4)) as arr,
         nrr,
-        {{ ratio_interval('nrr', 'n', 'nrr_squares', 'arr_year_ago', -1) }} as nrr_low,
+        -- Nobody pays less than nothing, and what may go of the gross goes of the net.
+        case
+            when n > 1
+                then least(
+                    greatest({{ ratio_interval('nrr', 'n', 'nrr_squares', 'arr_year_ago', -1) }}, 0),
+                    {{ share_interval('grr', 'n', 'grr_squares', 'arr_year_ago', -1, 'equal_n') }}
+                )
+        end as nrr_low,
         {{ ratio_interval('nrr', 'n', 'nrr_squares', 'arr_year_ago', 1) }} as nrr_high,
         grr,
         {{ share_interval('grr', 'n', 'grr_squares', 'arr_year_ago', -1, 'equal_n') }} as grr_low,

@@ -62,6 +62,8 @@ final as (
             when status != 'not_enough_data' then null
             when absent_entity is not null then concat(absent_entity, ' is not delivered')
             when n < minimum_n then concat('fewer than ', cast(minimum_n as string), ' cases')
+            -- Its cases are told but for those of a sponsor who leaves no trace.
+            when behaviour = 'K4' then 'nothing of the sponsors on record'
             else 'not enough data'
         end as reason,
         case when status in ('partly', 'not_met') then what_to_do end as what_to_do,

@@ -50,6 +50,19 @@ pipeline as (
     where scope_type = 'company' and period_type = 'quarter'
 ),
 
+won as (
+    select
+        closed_on,
+        currency_source,
+        amount_source
+    from {{ ref('opportunities') }}
+    where is_won and not is_deleted and amount_source is not null
+),
+
+rates as (
+    select * from {{ ref('int_exchange_rates') }}
+),
+
 created as (
     select
         opportunity_id,
@@ -128,6 +141,22 @@ sales as (
     from sales_growth
     inner join quarters on sales_growth.period_start = quarters.quarter_start
     group by sales_growth.measure, quarters.term
+),
+
+-- What was won four quarters before, at the rates of the targets: growth that a target asks for is no change of rates.
+won_before as (
+    select
+        quarters.term,
+        sum(cast(won.amount_source * {{ plan_rate('won.currency_source') }} as decimal(18, 4))) as amount
+    from quarters
+    inner join numbered as aimed on quarters.quarter_start = aimed.quarter_start
+    inner join numbered as earlier on aimed.quarter_number + 4 = earlier.quarter_number
+    inner join won on won.closed_on between earlier.quarter_start and earlier.quarter_end
+    left join rates
+        on won.currency_source = rates.from_currency
+        and quarters.quarter_start >= rates.valid_from
+        and quarters.quarter_start < rates.valid_to
+    group by quarters.term
 ),
 
 targets as (
@@ -252,8 +281,8 @@ figures as (
         cast(null as double) as value_high,
         sales.n,
         {% if measure == 'bookings' -%}
-        cast(targets.target as double) / nullif(cast(sales.amount_year_ago as double), 0) - 1 as target,
-        case when sales.amount_year_ago > 0 then targets.target_source end as target_source,
+        cast(targets.target as double) / nullif(cast(won_before.amount as double), 0) - 1 as target,
+        case when won_before.amount > 0 then targets.target_source end as target_source,
         {% else -%}
         cast(null as double) as target,
         cast(null as string) as target_source,
@@ -262,6 +291,7 @@ figures as (
     from sales
     {%- if measure == 'bookings' %}
     left join targets on sales.term = targets.term
+    left join won_before on sales.term = won_before.term and sales.amount_year_ago > 0
     {%- endif %}
     where sales.measure = '{{ measure }}'
     union all
@@ -377,14 +407,18 @@ figures as (
         '{{ measure }}' as measure,
         quarter_ends.term,
         account_growth.growth as value,
-        cast(null as double) as value_low,
-        cast(null as double) as value_high,
+        {%- for end in ('low', 'high') %}
+        {{ 'revenue_retention.nrr_' ~ end ~ ' - 1' if member == 'company' else 'cast(null as double)' }} as value_{{ end }},
+        {%- endfor %}
         account_growth.n,
         cast(null as double) as target,
         cast(null as string) as target_source,
         account_growth.basis as method
     from account_growth
     inner join quarter_ends on account_growth.month_end = quarter_ends.quarter_end
+    {%- if member == 'company' %}
+    left join revenue_retention on account_growth.month_end = revenue_retention.month_end
+    {%- endif %}
     where account_growth.member = '{{ member }}'
     {%- endfor %}
     union all
@@ -448,7 +482,8 @@ final as (
         compared.unit,
         compared.method,
         case
-            when compared.value is not null then null
+            when compared.value is not null and compared.previous_value is not null then null
+            when compared.value is not null then 'no value before'
             when compared.absent_entity is not null then concat(compared.absent_entity, ' is not delivered')
             else 'not enough data'
         end as reason,
@@ -493,11 +528,13 @@ final as (
         compared.benchmark_year,
         compared.is_headline,
         compared.is_higher_better,
-        terms.period_start,
-        terms.period_end,
+        case when compared.measure = 'coverage' and compared.n is not null then ahead.period_start else terms.period_start end
+            as period_start,
+        case when compared.measure = 'coverage' and compared.n is not null then ahead.period_end else terms.period_end end as period_end,
         {{ as_of_date() }} as as_of_date
     from compared
     left join terms on terms.term = 1
+    left join ahead on compared.measure = 'coverage'
 )
 
 select * from final
