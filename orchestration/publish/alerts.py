@@ -360,8 +360,9 @@ def _deals(rows: list[dict[str, Any]], manifest: dict[str, Any], most: int) -> l
 def _evidence(flag: dict[str, Any]) -> str:
     if flag["value"] is None or flag["norm"] is None:
         return "as the signal says"
-    against = f"{flag['value']:,.2f} against {flag['norm']:,.2f}"
-    return f"{against} in {flag['norm_n']:,} won deals" if flag["norm_n"] else against
+    if not flag["norm_n"]:
+        return f"{flag['value']:,.2f}; the limit of the policy is {flag['norm']:,.2f}"
+    return f"{flag['value']:,.2f} against {flag['norm']:,.2f} in {flag['norm_n']:,} won deals"
 
 
 def _source(manifest: dict[str, Any]) -> str:

@@ -73,7 +73,7 @@ final as (
         rated.odds_ratio,
         rated.odds_ratio_low,
         rated.odds_ratio_high,
-        lead_times.median_lead_days,
+        case when rated.fired_count > 0 then lead_times.median_lead_days end as median_lead_days,
         rated.is_active,
         rated.month_start as judged_on,
         {{ as_of_date() }} as as_of_date
