@@ -348,9 +348,10 @@ def _deals(rows: list[dict[str, Any]], manifest: dict[str, Any], most: int) -> l
             facts.append(f"closes {deal['close_date']}")
         lines += ["", f"{deal['name'] or deal['opportunity_id']}: {', '.join(fact for fact in facts if fact)}"]
         for flag in flags:
+            is_let_go = deal["verdict"] == "de_resource" and deal["next_action"]
             lines += [
                 f"- {flag['what_is_wrong']} ({flag['signal']}, {flag['severity']}, since {flag['first_fired_on']}).",
-                f"  Seen: {_evidence(flag)}. What to do: {flag['what_to_do']}.",
+                f"  Seen: {_evidence(flag)}. What to do: {deal['next_action'] if is_let_go else flag['what_to_do']}.",
             ]
     if len(deals) > most:
         lines += ["", f"… and {_count(len(deals) - most, 'deal', 'deals')} more in funnel.deal_signals."]
