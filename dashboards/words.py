@@ -79,11 +79,12 @@ def function_name(function: Any) -> str:
 
 
 def pooled_chance(row: Any) -> str:
-    """The chance a verdict rests on, where it is not the one that is told: the model's is told, pooled rates judge."""
+    """The chance a verdict rests on beside the one that is told: the model's is told, pooled rates judge."""
     if row.verdict not in ("extra_effort", "de_resource") or row.p_method == "pooled" or not known(row.p_win_pooled):
         return ""
     n = f", n = {row.p_n:,} reviews" if known(row.p_n) else ""
-    return f"the verdict rests on that of like deals, {written(row.p_win_pooled, 'percent')}{n}"
+    rests_on = "it and on that" if row.verdict == "de_resource" else "that"
+    return f"the verdict rests on {rests_on} of like deals, {written(row.p_win_pooled, 'percent')}{n}"
 
 
 def deal_name(name: Any, account: Any, opportunity_id: str) -> str:

@@ -108,6 +108,18 @@ def test_the_first_release_says_how_many_flags_stand_and_each_later_one_what_is_
     assert "quiet" not in text
 
 
+def test_of_a_deal_to_let_go_the_verdict_says_what_to_do_and_a_limit_rests_on_no_deals(home: Path) -> None:
+    release = released(home, "1", "2026-03-01", {"o1": ["handover"], "o3": ["quiet"]})
+    with duckdb.connect(str(home / "published" / "1" / "sightline.duckdb")) as connection:
+        connection.execute("update funnel.deal_health set verdict = 'de_resource' where opportunity_id = 'o1'")
+        connection.execute("update funnel.deal_signals set norm_n = null where opportunity_id = 'o1'")
+    with webhook() as receiver:
+        assert tell_outcome(by_webhook(home, receiver), release) == []
+    said = " ".join(content["text"] for _, content in receiver.received)
+    assert "Seen: 9.00; the limit of the policy is 4.00. What to do: Call." in said
+    assert "Seen: 9.00 against 4.00 in 31 won deals. What to do: Call them." in said
+
+
 def test_a_flag_that_went_away_and_came_back_is_new(home: Path) -> None:
     with webhook() as receiver:
         settings = by_webhook(home, receiver)

@@ -143,6 +143,14 @@ def test_with_one_deal_less_nothing_is_said_and_why(company: Company, tmp_path: 
     assert company.effect(columns) == (29, None, None, None, None, None, "too few deals could be matched")
 
 
+def test_with_one_deal_less_to_hold_them_against_nothing_is_said_and_why(company: Company, tmp_path: Path) -> None:
+    company.deals = [row for row in company.deals if not row.startswith("alone_lost0,")]
+    company.tell(tmp_path)
+    columns = ["matched_count", "control_count", "effect", "win_rate_without", "raw_difference", "reason"]
+    why = "too few deals without this function were in the same stage at the same age"
+    assert company.effect(columns) == (30, 29, None, None, None, why)
+
+
 def test_deals_nobody_was_like_are_left_out_and_counted(company: Company, tmp_path: Path) -> None:
     # Joined in Discovery within 30 days, which only they and the lost ten passed alone; the rest passed it too.
     company.add("odd", 3, "Closed Won", joined="2026-02-15", last_stage="Discovery")

@@ -123,17 +123,15 @@ def signals(release: Release, opportunity_id: str) -> pd.DataFrame:
 
 
 def question(release: Release, opportunity_id: str) -> Any | None:
-    """The question and the drill of the deal's newest review, else of any deal with the same top signal."""
+    """The question and the drill of the deal's newest review, else of any with the same top signal, or to let go."""
     found = release.rows(
         """
         select agenda.coaching_question, agenda.suggested_drill
         from funnel.review_agenda as agenda
         inner join funnel.deal_health as health
-            on agenda.opportunity_id = health.opportunity_id or agenda.top_signal = health.top_signal
-        where
-            health.opportunity_id = ?
-            and agenda.top_signal is not distinct from health.top_signal
-            and (agenda.top_signal is not null or agenda.verdict = health.verdict)
+            on (agenda.verdict = 'de_resource') = (health.verdict = 'de_resource')
+            and (health.verdict = 'de_resource' or agenda.top_signal = health.top_signal)
+        where health.opportunity_id = ?
         order by agenda.opportunity_id = health.opportunity_id desc, agenda.review_on desc, agenda.opportunity_id
         limit 1
         """,
@@ -562,7 +560,7 @@ def _signal(row: Any) -> str:
         f"({percent(row.norm_percentile)} percentile) " if known(row.norm_percentile) else "(limit of the policy) "
     )
     deals = (
-        f"n = {_number(f'{row.norm_n:,.0f}', 'norm_n')} won deals, {escaped(row.norm_level)}"
+        f"n = {_number(f'{row.norm_n:,.0f}', 'norm_n')} won deals, {escaped(row.norm_level)} · "
         if known(row.norm_n)
         else ""
     )
@@ -576,7 +574,7 @@ def _signal(row: Any) -> str:
             f"**{escaped(row.what_is_wrong)}** ({escaped(signal_name(row.signal))}, {escaped(row.severity)}, {since})",
             escaped(evidence(row)),
             f"**Do.** {escaped(row.what_to_do)}.",
-            f":small[value {value} · {norm}{percentile}· {deals} · {odds}{escaped(row.standing)}]",
+            f":small[value {value} · {norm}{percentile}· {deals}{odds}{escaped(row.standing)}]",
         ]
     )
 

@@ -92,11 +92,7 @@ def agenda(release: Release, chosen: Chosen, limit: int = AGENDA_ROWS) -> pd.Dat
                 agenda.place, agenda.opportunity_id, health.name, health.account_name, agenda.owner_id,
                 health.owner_name, agenda.manager_id, health.manager_name, health.stage, agenda.verdict,
                 agenda.top_signal as signal,
-                case
-                    when agenda.top_signal is not null or health.reason is null then agenda.why
-                    else agenda.why || ': ' || health.reason
-                end as why,
-                signals.value, signals.norm, signals.norm_percentile, signals.norm_n, signals.norm_level,
+                agenda.why, signals.value, signals.norm, signals.norm_percentile, signals.norm_n, signals.norm_level,
                 signals.first_fired_on, agenda.evidence, agenda.coaching_question, agenda.suggested_drill,
                 agenda.what_to_do, health.requested_function, agenda.amount, health.p_win, health.p_win_pooled,
                 health.p_method, health.p_n, health.horizon_days,

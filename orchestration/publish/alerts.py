@@ -348,9 +348,10 @@ def _deals(rows: list[dict[str, Any]], manifest: dict[str, Any], most: int) -> l
             facts.append(f"closes {deal['close_date']}")
         lines += ["", f"{deal['name'] or deal['opportunity_id']}: {', '.join(fact for fact in facts if fact)}"]
         for flag in flags:
+            is_let_go = deal["verdict"] == "de_resource" and deal["next_action"]
             lines += [
                 f"- {flag['what_is_wrong']} ({flag['signal']}, {flag['severity']}, since {flag['first_fired_on']}).",
-                f"  Seen: {_evidence(flag)}. What to do: {flag['what_to_do']}.",
+                f"  Seen: {_evidence(flag)}. What to do: {deal['next_action'] if is_let_go else flag['what_to_do']}.",
             ]
     if len(deals) > most:
         lines += ["", f"… and {_count(len(deals) - most, 'deal', 'deals')} more in funnel.deal_signals."]
@@ -360,8 +361,9 @@ def _deals(rows: list[dict[str, Any]], manifest: dict[str, Any], most: int) -> l
 def _evidence(flag: dict[str, Any]) -> str:
     if flag["value"] is None or flag["norm"] is None:
         return "as the signal says"
-    against = f"{flag['value']:,.2f} against {flag['norm']:,.2f}"
-    return f"{against} in {flag['norm_n']:,} won deals" if flag["norm_n"] else against
+    if not flag["norm_n"]:
+        return f"{flag['value']:,.2f}; the limit of the policy is {flag['norm']:,.2f}"
+    return f"{flag['value']:,.2f} against {flag['norm']:,.2f} in {flag['norm_n']:,} won deals"
 
 
 def _source(manifest: dict[str, Any]) -> str:

@@ -63,6 +63,8 @@ POLICY = read_policy()
 SIGNALS = read_signals()
 ELEMENTS = read_elements()
 HORIZON = int(POLICY["horizon_days"])
+# (p_win, p_lose) within the horizon by the outcome model, of deals and reviews for which it is in use.
+Modelled = dict[tuple[str, date], tuple[float, float]]
 
 
 def limit(signal: str, name: str) -> float:
@@ -876,7 +878,7 @@ def standing(table: pd.DataFrame, fired: pd.DataFrame, left_out: set[str]) -> pd
                         "odds_ratio": odds_ratio,
                         "odds_ratio_low": low,
                         "odds_ratio_high": high,
-                        "is_active": SIGNALS[signal]["is_on"] == "true" and not is_off,
+                        "is_active": SIGNALS[signal]["is_on"] == "true" and not is_off if segment == "all" else None,
                     }
                 )
     return pd.DataFrame(rows)
@@ -958,6 +960,7 @@ def verdicts(
     fired: pd.DataFrame,
     standings: pd.DataFrame,
     chances: pd.DataFrame,
+    of_the_model: Modelled,
 ) -> pd.DataFrame:
     as_of = company.as_of
     policy = {name: float(value) for name, value in POLICY.items()}
@@ -967,9 +970,13 @@ def verdicts(
     t[["p_win", "p_lose", "p_slip", "base_p_win", "p_win_untroubled"]] = t[
         ["p_win", "p_lose", "p_slip", "base_p_win", "p_win_untroubled"]
     ].astype(float)
-    t["p_to_gain"] = (t["p_win_untroubled"] - t["p_win"]).clip(lower=0)
+    told = [of_the_model.get(key, (math.nan, math.nan)) for key in zip(t["opportunity_id"], t[keys[1]], strict=True)]
+    t["p_win_model"], t["p_lose_model"] = ([one[which] for one in told] for which in (0, 1))
+    to_certainty = 1 - t["p_win_model"].fillna(t["p_win"])
+    t["p_to_gain"] = np.minimum((t["p_win_untroubled"] - t["p_win"]).clip(lower=0), to_certainty)
     # Active signals.
-    on = standings[(standings["segment"] == "all") & standings["is_active"]]
+    of_all = standings[standings["segment"] == "all"]
+    on = of_all[of_all["is_active"].astype(bool)]
     is_active = set(map(tuple, on[["month_start", "signal"]].to_numpy()))
     judged = set(standings["month_start"])
     assert judged == set(months)
@@ -1032,6 +1039,7 @@ def verdicts(
     t["large_amount"] = [large[key] for key in zip(t["snapshot_date"], t["segment"], strict=True)]
     t["is_needed_for_quota"] = is_needed_for_quota(facts, company, t)
     lets_go = t["is_below_break_even"] & (t["rule_count"] >= t["rules_required"].astype(float))
+    lets_go &= t["p_win_model"].isna() | (t["p_win_model"] < t["break_even"])
     is_worth_it = (
         t["p_win"].between(policy["effort_p_low"], policy["effort_p_high"])
         & ((amount >= t["large_amount"].astype(float)) | t["is_needed_for_quota"])
@@ -1045,7 +1053,52 @@ def verdicts(
     return t
 
 
-# 7. The agenda
+# 7. The order and the agenda
+
+
+def amount_to_gain(one: dict[str, Any]) -> float:
+    """What can still be changed; of a deal to let go the cost of the hours that frees."""
+    if one["verdict"] == "de_resource":
+        return float(one["effort_norm"]) * float(POLICY["hour_cost"])
+    return math.nan if one["amount"] is None else float(one["amount"]) * one["p_to_gain"]
+
+
+def order(one: dict[str, Any]) -> tuple[int, float, float, str]:
+    group = 0 if one["verdict"] != "on_track" else 1 if one["signal_count"] > 0 else 2
+    amount = math.nan if one["amount"] is None else float(one["amount"])
+    return group, -known_or_0(amount_to_gain(one)), -known_or_0(amount), one["opportunity_id"]
+
+
+RULES = {
+    "is_too_old": "older than won deals were here",
+    "is_hopeless": "a chance far below that of the stage",
+    "is_silent": "pushed again and again, and no answer",
+    "is_weak_segment": "a segment we seldom win, and required facts unknown",
+    "is_below_break_even": "the effort that remains costs more than it can bring",
+    "is_executive_unanswered": "an executive wrote and was not answered",
+}
+
+
+def rules_met(one: dict[str, Any]) -> str:
+    return "; ".join(words for rule, words in RULES.items() if one[rule])
+
+
+def words_of(one: dict[str, Any]) -> dict[str, str | None]:
+    """What the agenda says and asks: of the verdict where a deal is to be let go, else of the top signal."""
+    if one["verdict"] == "de_resource":
+        return {
+            "why": f"The rules for letting a deal go are met: {rules_met(one)}",
+            "what_to_do": "Stop working on it and tell the buyer how to come back",
+            "coaching_question": "What would have to happen for this deal to be worth our time again?",
+            "suggested_drill": "Letting a deal go",
+        }
+    policy = SIGNALS[one["top_signal"]]
+    return {
+        "why": policy["what_is_wrong"],
+        "what_to_do": policy["what_to_do"],
+        "coaching_question": policy["coaching_question"],
+        "suggested_drill": policy["drill"],
+    }
 
 
 def agenda(t: pd.DataFrame) -> pd.DataFrame:
@@ -1053,9 +1106,7 @@ def agenda(t: pd.DataFrame) -> pd.DataFrame:
     lists: dict[tuple[str | None, date], list[dict[str, Any]]] = defaultdict(list)
     for one in t.to_dict("records"):
         manager_id = one["manager_id"] if isinstance(one["manager_id"], str) else None
-        is_let_go = one["verdict"] == "de_resource"
-        amount = float("nan") if one["amount"] is None else float(one["amount"])
-        stake = one["effort_norm"] * float(POLICY["hour_cost"]) if is_let_go else amount * one["p_to_gain"]
+        is_wanted = one["verdict"] != "on_track" or one["signal_count"] > 0
         lists[manager_id, one["snapshot_date"]].append(
             {
                 "manager_id": manager_id,
@@ -1064,10 +1115,11 @@ def agenda(t: pd.DataFrame) -> pd.DataFrame:
                     name: one[name]
                     for name in ("opportunity_id", "owner_id", "verdict", "top_signal", "amount", "p_win")
                 },
-                "amount_to_gain": stake,
+                **(words_of(one) if is_wanted else {}),
+                "amount_to_gain": amount_to_gain(one),
                 "is_in_need": one["verdict"] != "on_track",
-                "is_wanted": one["verdict"] != "on_track" or one["signal_count"] > 0,
-                "order": (one["verdict"] == "on_track", -known_or_0(stake), -known_or_0(amount), one["opportunity_id"]),
+                "is_wanted": is_wanted,
+                "order": order(one),
             }
         )
     rows = []
@@ -1085,6 +1137,14 @@ def known_or_0(number: float) -> float:
 
 
 # What is published of the newest review
+
+
+LIMITS = ("overdue", "unqualified", "regression", "value_erosion", "competitor", "handover")
+
+
+def is_limit(signal: str, value: float) -> bool:
+    """Whether the norm is a limit of the policy, and no won deals are behind what is told."""
+    return signal in LIMITS or (signal == "stalled" and value < 1)
 
 
 LESS_IS_WORSE = ("single_threaded", "value_erosion", "impossible_date", "category_mismatch")
@@ -1109,7 +1169,10 @@ def deal_signals(t: pd.DataFrame, fired: pd.DataFrame, standings: pd.DataFrame, 
                 break
             first = day
         value, norm = one["value"], one["norm"]
-        is_high = value <= norm / 2 if signal in LESS_IS_WORSE else value >= 2 * norm
+        is_less_worse = signal in LESS_IS_WORSE or (signal == "stalled" and is_limit(signal, value))
+        is_high = value <= norm / 2 if is_less_worse else value >= 2 * norm
+        if signal == "handover":
+            is_high = value >= limit(signal, "window_days") / 2
         share = POLICY["category_percentile"] if signal == "category_mismatch" else SIGNALS[signal]["norm_percentile"]
         rows.append(
             {
@@ -1119,7 +1182,7 @@ def deal_signals(t: pd.DataFrame, fired: pd.DataFrame, standings: pd.DataFrame, 
                 "what_is_wrong": SIGNALS[signal]["what_is_wrong"],
                 "what_to_do": SIGNALS[signal]["what_to_do"],
                 "norm_level": one["norm_level"],
-                "norm_percentile": float(share) if share else None,
+                "norm_percentile": float(share) if share and not is_limit(signal, value) else None,
                 "norm_n": one["norm_n"],
                 "value": value,
                 "norm": norm,
@@ -1134,13 +1197,45 @@ def current(t: pd.DataFrame, as_of: date) -> list[dict[str, Any]]:
     return t[t["snapshot_date"] == as_of].to_dict("records")  # type: ignore[return-value]
 
 
+def read_also_called() -> dict[str, str]:
+    table = pd.read_csv(SEEDS / "help_functions.csv", dtype=str)
+    return dict(table[["also_called", "function"]].dropna().to_numpy())
+
+
+ALSO_CALLED = read_also_called()
+
+
 def open_requests(facts: Facts, as_of: date) -> dict[str, int]:
-    """Requests to each function that nobody has resolved by the end of the day."""
+    """Requests about open deals that nobody has resolved by the end of the day, of each function that ever had one."""
+    is_open = {
+        one.opportunity_id for one in conversion.opportunities(facts, as_of) if not one.is_deleted and one.is_open
+    }
     counts: dict[str, int] = defaultdict(int)
     for row in facts.newest_rows("crm/support_requests", as_of).values():
         resolved_at = value_or_none(funnel.to_time, row.get("resolved_at"))
-        counts[row["function"] or ""] += resolved_at is None or resolved_at >= end_of(as_of)
+        is_waiting = resolved_at is None or resolved_at >= end_of(as_of)
+        called = (row["function"] or "").lower()
+        counts[ALSO_CALLED.get(called, called)] += is_waiting and row["opportunity_id"] in is_open
     return counts
+
+
+def reason_of(one: dict[str, Any], as_of: date) -> str | None:
+    """Rules, signal, a passed close date, a low chance; the chances are those of the model where it is in use."""
+    if one["verdict"] == "de_resource":
+        return rules_met(one)
+    if one["top_signal"]:
+        return SIGNALS[one["top_signal"]]["what_is_wrong"]
+    if one["close_date"] and one["close_date"] < as_of:
+        return "The close date has passed: date it again"
+    is_modelled = not math.isnan(one["p_win_model"])
+    p_win, p_lose = (one["p_win_model"], one["p_lose_model"]) if is_modelled else (one["p_win"], one["p_lose"])
+    if math.isnan(p_win):
+        return "No signal fires; how deals like it end is not known yet"
+    if p_lose > p_win:
+        whose = "by the outcome model" if is_modelled else "as deals in the same state were"
+        within = f"within {HORIZON} days it is more likely to be lost than won"
+        return f"No signal fires, but the chance is low: {within}, {whose}"
+    return "Nothing is out of the ordinary"
 
 
 def deal_health(facts: Facts, t: pd.DataFrame, as_of: date) -> pd.DataFrame:
@@ -1150,9 +1245,8 @@ def deal_health(facts: Facts, t: pd.DataFrame, as_of: date) -> pd.DataFrame:
     for one in current(t, as_of):
         fixable = [name for name in one["active"] if SIGNALS[name]["is_fixable"] == "true"]
         acted_on = fixable[0] if one["verdict"] == "extra_effort" else one["top_signal"]
-        function = SIGNALS[acted_on]["requested_function"] if acted_on else None
+        function = SIGNALS[acted_on]["requested_function"] if acted_on and one["verdict"] != "de_resource" else None
         amount = None if one["amount"] is None else float(one["amount"])
-        to_gain = None if amount is None else one["p_to_gain"] * amount
         hours = one["effort_norm"]
         rows.append(
             {
@@ -1176,7 +1270,8 @@ def deal_health(facts: Facts, t: pd.DataFrame, as_of: date) -> pd.DataFrame:
                 "expected_amount": None if amount is None else one["p_win"] * amount,
                 "p_break_even": one["break_even"],
                 "p_to_gain": one["p_to_gain"],
-                "amount_to_gain": to_gain,
+                "amount_to_gain": amount_to_gain(one),
+                "reason": reason_of(one, as_of),
                 "attention_points": one["points"],
                 "hours_to_go": hours,
                 "hours_to_release": hours if one["verdict"] == "de_resource" else None,
@@ -1189,20 +1284,12 @@ def deal_health(facts: Facts, t: pd.DataFrame, as_of: date) -> pd.DataFrame:
                 "verified_count": one["verified_count"],
                 "claimed_count": one["claimed_count"],
                 "unknown_count": one["unknown_count"],
-                "function_open_requests": requests[function] if function else None,
+                "function_open_requests": requests.get(function) if function else None,
                 "horizon_days": HORIZON,
                 "close_date": one["close_date"],
-                "an_hour": to_gain / hours if to_gain and hours else 0.0,
             }
         )
-    order = ["extra_effort", "attention", "de_resource", "on_track"]
-    rows.sort(
-        key=lambda row: (
-            order.index(row["verdict"]) if row["verdict"] in order else len(order),
-            -row["an_hour"],
-            row["opportunity_id"],
-        )
-    )
+    rows.sort(key=order)
     places: dict[str | None, int] = defaultdict(int)
     for row in rows:
         places[row["manager_id"]] += 1
@@ -1228,7 +1315,7 @@ class Told:
     deal_health: pd.DataFrame
 
 
-def tell(facts: Facts, company: Company) -> Told:
+def tell(facts: Facts, company: Company, of_the_model: Modelled) -> Told:
     as_of = company.as_of
     seen = reviews(facts, as_of)
     norm_table = norms(seen)
@@ -1238,9 +1325,12 @@ def tell(facts: Facts, company: Company) -> Told:
     table["trouble"] = trouble_of(points_of(at_sight, table))
     chances = deal_chances(table)
     at_sight = at_sight.merge(table[["opportunity_id", "snapshot_date", "norm_level", "norm_n"]])
+    of_no_deals = [is_limit(*one) for one in at_sight[["signal", "value"]].to_numpy()]
+    at_sight[["norm_level", "norm_n"]] = at_sight[["norm_level", "norm_n"]].astype(object)
+    at_sight.loc[of_no_deals, ["norm_level", "norm_n"]] = None
     fired = pd.concat([at_sight, over_called(table, chances)], ignore_index=True)
     standings = standing(table, fired, conversion.wins_without_losses(facts, as_of))
-    decided = verdicts(facts, company, table, fired, standings, chances)
+    decided = verdicts(facts, company, table, fired, standings, chances, of_the_model)
     return Told(
         reviews=table,
         norms=norm_table,

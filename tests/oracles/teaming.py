@@ -95,7 +95,7 @@ def effects(
                 "raw_difference": None,
                 "p_at_join": None,
             }
-            if matched >= MINIMUM:
+            if matched >= MINIMUM and entry["control_count"] >= MINIMUM:
                 share_with = sum(won(strata[key]) for key in controls) / matched
                 share_without = sum(len(strata[key]) * won(names) / len(names) for key, names in controls.items())
                 share_without /= matched

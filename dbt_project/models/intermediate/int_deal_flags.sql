@@ -31,6 +31,11 @@
         'has_activities and not has_specialist and specialist_share >= specialist_expected', 'specialist_share', 'specialist_expected'),
     'handover': ('owner_days < window_days and not has_new_owner_met', 'owner_days', 'window_days'),
 } %}
+{#- Where the norm is a limit and no won deal is behind what is told. #}
+{%- set limits = {
+    'stalled': 'coalesce(days_in_stage <= stage_days_norm, true)', 'overdue': 'true', 'unqualified': 'true',
+    'regression': 'true', 'value_erosion': 'true', 'competitor': 'true', 'handover': 'true',
+} %}
 with reviews as (
     select * from {{ ref('int_deal_reviews') }}
     where {{ is_live_review('int_live_flag_months') }}
@@ -86,11 +91,11 @@ final as (
         judged.opportunity_id,
         '{{ signal }}' as signal,
         judged.segment,
-        judged.norm_level,
+        case when not {{ limits.get(signal, 'false') }} then judged.norm_level end as norm_level,
         cast({{ value }} as double) as value,
         cast({{ norm }} as double) as norm,
-        policy.norm_percentile,
-        judged.norm_n,
+        case when not {{ limits.get(signal, 'false') }} then policy.norm_percentile end as norm_percentile,
+        case when not {{ limits.get(signal, 'false') }} then judged.norm_n end as norm_n,
         judged.snapshot_date
     from judged
     inner join policy on policy.signal = '{{ signal }}'

@@ -12,6 +12,16 @@ chances as (
     select * from {{ ref('int_deal_chances') }}
 ),
 
+-- What the outcome model tells of the review, where it is in use.
+modelled as (
+    select
+        opportunity_id,
+        snapshot_date,
+        cast(p_win as double) as p_win
+    from {{ ref('int_outcome_predictions') }}
+    where method = 'model'
+),
+
 calendar as (
     select distinct month_start from {{ ref('calendar') }}
     where month_start <= {{ as_of_date() }}
@@ -182,7 +192,12 @@ judged as (
         chances.p_win,
         chances.p_slip,
         chances.p_lose,
-        case when chances.p_win is not null then greatest(chances.p_win_untroubled - chances.p_win, 0) end as p_to_gain,
+        modelled.p_win as p_win_modelled,
+        -- Pooled chances tell what there is to gain; a deal cannot become more than certain by the chance that is told of it.
+        case
+            when chances.p_win is not null
+                then least(greatest(chances.p_win_untroubled - chances.p_win, 0), 1 - coalesce(modelled.p_win, chances.p_win))
+        end as p_to_gain,
         coalesce(totals.signal_count, 0) as signal_count,
         coalesce(totals.points, 0) as points,
         totals.top_signal,
@@ -211,6 +226,9 @@ judged as (
     left join chances
         on reviews.opportunity_id = chances.opportunity_id
         and reviews.snapshot_date = chances.snapshot_date
+    left join modelled
+        on reviews.opportunity_id = modelled.opportunity_id
+        and reviews.snapshot_date = modelled.snapshot_date
     left join totals
         on reviews.opportunity_id = totals.opportunity_id
         and reviews.snapshot_date = totals.snapshot_date
@@ -283,49 +301,18 @@ guardrail as (
     qualify row_number() over (partition by month_start order by rules_required) = 1
 ),
 
-final as (
+-- The rules are those of the replay. What they drop is kept where the chance that is told of it pays for the effort.
+verdicts as (
     select
-        ruled.opportunity_id,
-        ruled.owner_id,
-        ruled.manager_id,
-        ruled.segment,
-        ruled.opportunity_type,
-        ruled.stage,
-        ruled.forecast_category,
-        ruled.top_signal,
-        ruled.top_fixable_signal,
-        ruled.amount,
-        ruled.p_n,
-        ruled.p_win,
-        ruled.p_slip,
-        ruled.p_lose,
-        ruled.p_to_gain,
-        ruled.break_even,
-        ruled.points,
-        ruled.signal_count,
-        ruled.rule_count,
-        ruled.effort_norm,
-        ruled.required_count,
-        ruled.verified_count,
-        ruled.claimed_count,
-        ruled.unknown_count,
-        ruled.is_won,
-        ruled.is_open,
-        ruled.is_too_old,
-        ruled.is_hopeless,
-        ruled.is_silent,
-        ruled.is_weak_segment,
-        ruled.is_below_break_even,
-        ruled.is_executive_unanswered,
-        ruled.is_needed_for_quota,
-        ruled.close_date,
-        ruled.closed_on,
-        ruled.snapshot_date,
+        ruled.*,
         guardrail.rules_required,
         guardrail.dropped_share,
         ruled.points >= {{ deal_policy('attention_points') }} as is_troubled,
         case
-            when coalesce(ruled.is_below_break_even and ruled.rule_count >= guardrail.rules_required, false) then 'de_resource'
+            when
+                coalesce(ruled.is_below_break_even and ruled.rule_count >= guardrail.rules_required, false)
+                and coalesce(ruled.p_win_modelled < ruled.break_even, true)
+                then 'de_resource'
             when
                 ruled.p_win between {{ deal_policy('effort_p_low') }} and {{ deal_policy('effort_p_high') }}
                 and (cast(ruled.amount as double) >= ruled.large_amount or ruled.is_needed_for_quota)
@@ -338,6 +325,83 @@ final as (
         end as verdict
     from ruled
     left join guardrail on ruled.month_start = guardrail.month_start
+),
+
+-- What is at stake times what can still be changed; a deal that is to be dropped frees what it would cost.
+valued as (
+    select
+        verdicts.*,
+        case
+            when verdict = 'de_resource' then coalesce(effort_norm, 0) * {{ deal_policy('hour_cost') }}
+            else p_to_gain * cast(amount as double)
+        end as amount_to_gain,
+        case
+            when verdict = 'de_resource' then concat_ws(
+                '; ',
+                case when is_too_old then 'older than won deals were here' end,
+                case when is_hopeless then 'a chance far below that of the stage' end,
+                case when is_silent then 'pushed again and again, and no answer' end,
+                case when is_weak_segment then 'a segment we seldom win, and required facts unknown' end,
+                case when is_below_break_even then 'the effort that remains costs more than it can bring' end,
+                case when is_executive_unanswered then 'an executive wrote and was not answered' end
+            )
+        end as rules_text
+    from verdicts
+),
+
+final as (
+    select
+        opportunity_id,
+        owner_id,
+        manager_id,
+        segment,
+        opportunity_type,
+        stage,
+        forecast_category,
+        verdict,
+        rules_text,
+        top_signal,
+        top_fixable_signal,
+        amount,
+        p_n,
+        p_win,
+        p_slip,
+        p_lose,
+        p_to_gain,
+        amount_to_gain,
+        break_even,
+        points,
+        signal_count,
+        rule_count,
+        rules_required,
+        dropped_share,
+        effort_norm,
+        required_count,
+        verified_count,
+        claimed_count,
+        unknown_count,
+        row_number() over (
+            partition by manager_id, snapshot_date
+            order by
+                case when verdict != 'on_track' then 1 when signal_count > 0 then 2 else 3 end asc,
+                coalesce(amount_to_gain, 0) desc,
+                coalesce(amount, 0) desc,
+                opportunity_id asc
+        ) as place,
+        is_won,
+        is_open,
+        is_troubled,
+        is_too_old,
+        is_hopeless,
+        is_silent,
+        is_weak_segment,
+        is_below_break_even,
+        is_executive_unanswered,
+        is_needed_for_quota,
+        close_date,
+        closed_on,
+        snapshot_date
+    from valued
 )
 
 select * from final

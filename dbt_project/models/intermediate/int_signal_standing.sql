@@ -252,6 +252,11 @@ final as (
         segments.segment,
         case
             when not policy.is_on then 'switched off by policy'
+            when segments.segment != 'all' and coalesce(fired_deals.fired_count, 0) < {{ deal_policy('signal_minimum_fired') }}
+                then 'too few decided deals of the segment on which it fired'
+            when segments.segment != 'all' and coalesce(bounded.odds_ratio_low, 0) <= 1
+                then 'in the segment deals it fired on end no worse than others'
+            when segments.segment != 'all' then 'in the segment deals it fired on end worse than others'
             when coalesce(fired_deals.fired_count, 0) < {{ deal_policy('signal_minimum_fired') }}
                 then 'not judged yet: too few decided deals on which it fired'
             when coalesce(bounded.odds_ratio_low, 0) <= 1 then 'switched off: deals it fired on end no worse than others'
@@ -265,11 +270,13 @@ final as (
         bounded.odds_ratio,
         bounded.odds_ratio_low,
         bounded.odds_ratio_high,
-        policy.is_on
-        and (
-            coalesce(fired_deals.fired_count, 0) < {{ deal_policy('signal_minimum_fired') }}
-            or coalesce(bounded.odds_ratio_low > 1, false)
-        ) as is_active,
+        -- A segment switches nothing.
+        case
+            when segments.segment = 'all' then policy.is_on and (
+                coalesce(fired_deals.fired_count, 0) < {{ deal_policy('signal_minimum_fired') }}
+                or coalesce(bounded.odds_ratio_low > 1, false)
+            )
+        end as is_active,
         calendar.month_start
     from calendar
     cross join policy

@@ -353,7 +353,8 @@ rated as (
         cast(p_sum as double) / nullif(matched_count, 0) as p_at_join,
         {{ z90() }} * sqrt(cast(variance_sum as double)) / nullif(matched_count, 0) as half_width,
         cast(treated_won as double) / nullif(treated_count, 0) - cast(other_won as double) / nullif(other_count, 0) as raw_difference,
-        matched_count >= {{ deal_policy('teaming_minimum_deals') }} as is_enough
+        matched_count >= {{ deal_policy('teaming_minimum_deals') }} as is_enough_matched,
+        least(matched_count, control_count) >= {{ deal_policy('teaming_minimum_deals') }} as is_enough
     from summed
 ),
 
@@ -366,7 +367,8 @@ final as (
         case
             when treated_count = 0 then 'nobody in this function joined a deal decided in the 24 months'
             when matched_count = 0 then 'no deal without this function was in the same stage at the same age'
-            when not is_enough then 'too few deals could be matched'
+            when not is_enough_matched then 'too few deals could be matched'
+            when not is_enough then 'too few deals without this function were in the same stage at the same age'
         end as reason,
         cast(treated_count as bigint) as treated_count,
         cast(matched_count as bigint) as matched_count,

@@ -55,6 +55,8 @@ final as (
         dated.opportunity_id,
         dated.signal,
         case
+            -- A handover is worse the longer nobody has taken it up; its norm is the day on which it stops to count.
+            when dated.signal = 'handover' then case when dated.value >= dated.norm / 2 then 'high' else 'medium' end
             when greatest(abs(dated.value), abs(dated.norm)) >= 2 * least(abs(dated.value), abs(dated.norm)) then 'high'
             else 'medium'
         end as severity,

@@ -214,7 +214,7 @@ final as (
         history.stage as stage_at_join,
         cast({{ day_count('deals.created_on', 'cast(joined.joined_at as date)') }} as bigint) as days_from_creation,
         joined.activity_count,
-        coalesce(joined.user_id = deals.owner_id, false) as is_owner_now,
+        coalesce(joined.function = 'owner' and joined.user_id = deals.owner_id, false) as is_owner_now,
         cast(joined.joined_at as date) as joined_on,
         cast(joined.left_at as date) as left_on,
         cast(joined.last_active_at as date) as last_active_on,

@@ -387,9 +387,14 @@ learnt as (
     group by scope_type, scope_id, period_type, period_start
 ),
 
+selling as (
+    {{ sold_in('periods') }}
+),
+
 joined as (
     select
         cells.*,
+        cells.scope_type != 'seller' or selling.seller_id is not null as is_there,
         case
             when learnt.n >= {{ enough }} then learnt.required_coverage
             when of_company.n >= {{ enough }} then of_company.required_coverage
@@ -417,7 +422,8 @@ joined as (
         coalesce(open_deals.open_count, 0) as open_count,
         case when coalesce(open_deals.overdue_count, 0) = 0 then 0 else open_deals.overdue_pipeline end as overdue_pipeline,
         case when coalesce(created.created_count, 0) = 0 then 0 else created.pipeline_created end as pipeline_created,
-        coalesce(created.created_count, 0) as created_count
+        coalesce(created.created_count, 0) as created_count,
+        coalesce(open_deals.overdue_count, 0) as overdue_count
     from cells
     {%- for part in ('booked', 'open_deals', 'created', 'quota_totals') %}
     left join {{ part }}
@@ -441,6 +447,11 @@ joined as (
         and cells.scope_id = finance.scope_id
         and cells.period_type = finance.period_type
         and cells.period_start = finance.period_start
+    left join selling
+        on cells.scope_type = 'seller'
+        and cells.scope_id = selling.seller_id
+        and cells.period_type = selling.period_type
+        and cells.period_start = selling.period_start
 ),
 
 final as (
@@ -454,8 +465,13 @@ final as (
             when target is null then 'no target'
             when booked is null or open_pipeline is null then 'amounts not known'
             when target <= booked then 'target met'
+            when period_end < {{ as_of_date() }} then 'the period is over'
         end as reason,
-        required_coverage_level,
+        case
+            when required_coverage_level is not null and not is_there then 'no selling job in the period'
+            when required_coverage_level is not null and required_coverage = 0 then 'nothing was open so early'
+            else required_coverage_level
+        end as required_coverage_level,
         cast(target as decimal(18, 4)) as target,
         cast(booked as decimal(18, 4)) as booked,
         won_count,
@@ -464,13 +480,17 @@ final as (
         cast(overdue_pipeline as decimal(18, 4)) as overdue_pipeline,
         cast(pipeline_created as decimal(18, 4)) as pipeline_created,
         created_count,
-        case when target > booked then cast(open_pipeline as double) / cast(target - booked as double) end as coverage_to_go,
-        required_coverage,
+        case
+            when target > booked and period_end >= {{ as_of_date() }} then cast(open_pipeline as double) / cast(target - booked as double)
+        end as coverage_to_go,
+        case when is_there and required_coverage > 0 then required_coverage end as required_coverage,
         required_coverage_n,
         period_start,
         period_end,
         {{ as_of_date() }} as as_of_date
     from joined
+    -- Of somebody who was not there only what there is to say.
+    where is_there or target is not null or won_count + open_count + overdue_count + created_count > 0
 )
 
 select * from final

@@ -70,7 +70,20 @@ words as (
     {%- endfor %}
 ),
 
--- An empty cell has its row: a seller without pipeline must be seen.
+selling as (
+    {{ sold_in('all_periods') }}
+),
+
+moved_in as (
+    select distinct
+        scope_type,
+        scope_id,
+        period_type,
+        period_start
+    from totals
+),
+
+-- An empty cell has its row: a seller without pipeline must be seen. Who was not there must not.
 final as (
     select
         scopes.scope_type,
@@ -96,9 +109,19 @@ final as (
         and all_periods.period_type = totals.period_type
         and all_periods.period_start = totals.period_start
         and words.movement = totals.movement
+    left join moved_in
+        on scopes.scope_type = moved_in.scope_type
+        and scopes.scope_id = moved_in.scope_id
+        and all_periods.period_type = moved_in.period_type
+        and all_periods.period_start = moved_in.period_start
+    left join selling
+        on scopes.scope_id = selling.seller_id
+        and all_periods.period_type = selling.period_type
+        and all_periods.period_start = selling.period_start
     left join reps
         on scopes.scope_type in ('seller', 'manager')
         and scopes.scope_id = reps.rep_id
+    where scopes.scope_type != 'seller' or selling.seller_id is not null or moved_in.scope_id is not null
 )
 
 select * from final

@@ -1,13 +1,6 @@
 with verdicts as (
-    select
-        verdicts.*,
-        -- What is at stake times what can still be changed; a deal that is to be dropped frees what it would cost.
-        case
-            when verdicts.verdict = 'de_resource' then coalesce(verdicts.effort_norm, 0) * {{ deal_policy('hour_cost') }}
-            else verdicts.p_to_gain * cast(verdicts.amount as double)
-        end as amount_to_gain
-    from {{ ref('int_deal_verdicts') }} as verdicts
-    where verdicts.verdict != 'on_track' or verdicts.signal_count > 0
+    select * from {{ ref('int_deal_verdicts') }}
+    where verdict != 'on_track' or signal_count > 0
 ),
 
 policy as (
@@ -16,26 +9,49 @@ policy as (
 
 fired as (
     select
-        fired.opportunity_id,
-        fired.signal,
-        fired.value,
-        fired.norm,
-        fired.norm_n,
-        fired.snapshot_date
+        fired.*,
+        policy.unit,
+        policy.units,
+        policy.what_is_wrong,
+        -- A deal that stalled by its chance is told by that.
+        policy.unit = 'share' or (fired.signal = 'stalled' and fired.value <= 1) as is_share,
+        cast(fired.norm_n as string) || case when fired.norm_n = 1 then ' won deal' else ' won deals' end as norm_deals
     from {{ ref('int_signal_weeks') }} as fired
+    inner join policy on fired.signal = policy.signal
+),
+
+counted as (
+    select
+        fired.*,
+        case
+            when is_share then {{ percent_text('value') }}
+            else {{ number_text('value') }} || ' ' || case when value = 1 then unit else units end
+        end as value_text,
+        case when is_share then {{ percent_text('norm') }} else {{ number_text('norm') }} end as norm_text
+    from fired
+),
+
+worded as (
+    select
+        opportunity_id,
+        snapshot_date,
+        signal,
+        signal || ': ' || case
+            when unit is null then what_is_wrong
+            when norm_n is null then value_text || '; the limit of the policy is ' || norm_text
+            when norm_percentile is null
+                then value_text || ' of ' || norm_deals || ' had one by then; the limit of the policy is ' || norm_text
+            when signal = 'repeated_push' and value <= norm
+                then value_text || ', by more than ' || {{ percent_text(deal_policy('push_cycle_share')) }}
+                    || ' of the median cycle of ' || norm_deals
+            else value_text || ' against ' || norm_text || ' in ' || norm_deals
+        end as evidence
+    from counted
 ),
 
 ranked as (
     select
         verdicts.*,
-        row_number() over (
-            partition by manager_id, snapshot_date
-            order by
-                case when verdict = 'on_track' then 1 else 0 end asc,
-                coalesce(amount_to_gain, 0) desc,
-                coalesce(amount, 0) desc,
-                opportunity_id asc
-        ) as place,
         count(case when verdict != 'on_track' then 1 end) over (partition by manager_id, snapshot_date) as deals_in_need
     from verdicts
 ),
@@ -47,16 +63,17 @@ final as (
         ranked.owner_id,
         ranked.verdict,
         ranked.top_signal,
-        coalesce(policy.what_is_wrong, 'The rules for letting a deal go are met') as why,
-        coalesce(
-            policy.signal || ': ' || cast(floor(fired.value * 100 + 0.5) / 100 as string)
-            || ' against ' || cast(floor(fired.norm * 100 + 0.5) / 100 as string)
-            || coalesce(' in ' || cast(fired.norm_n as string) || ' won deals', ''),
-            cast(ranked.rule_count as string) || ' rules met'
-        ) as evidence,
-        coalesce(policy.coaching_question, 'What would have to happen for this deal to be worth our time again?') as coaching_question,
-        coalesce(policy.drill, 'Letting a deal go') as suggested_drill,
-        coalesce(policy.what_to_do, 'Stop working on it and tell the buyer how to come back') as what_to_do,
+        coalesce('The rules for letting a deal go are met: ' || ranked.rules_text, policy.what_is_wrong) as why,
+        coalesce(worded.evidence, cast(ranked.rule_count as string) || ' rules met') as evidence,
+        case
+            when ranked.verdict = 'de_resource' then 'What would have to happen for this deal to be worth our time again?'
+            else policy.coaching_question
+        end as coaching_question,
+        case when ranked.verdict = 'de_resource' then 'Letting a deal go' else policy.drill end as suggested_drill,
+        case
+            when ranked.verdict = 'de_resource' then 'Stop working on it and tell the buyer how to come back'
+            else policy.what_to_do
+        end as what_to_do,
         ranked.amount,
         ranked.p_win,
         ranked.amount_to_gain,
@@ -66,10 +83,10 @@ final as (
         {{ as_of_date() }} as as_of_date
     from ranked
     left join policy on ranked.top_signal = policy.signal
-    left join fired
-        on ranked.opportunity_id = fired.opportunity_id
-        and ranked.snapshot_date = fired.snapshot_date
-        and ranked.top_signal = fired.signal
+    left join worded
+        on ranked.opportunity_id = worded.opportunity_id
+        and ranked.snapshot_date = worded.snapshot_date
+        and ranked.top_signal = worded.signal
     where ranked.place <= {{ deal_policy('agenda_length') }}
 )
 

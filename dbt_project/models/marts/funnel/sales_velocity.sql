@@ -84,6 +84,10 @@ period_starts as (
     {%- endfor %}
 ),
 
+selling as (
+    {{ sold_in('period_starts') }}
+),
+
 joined as (
     select
         scopes.*,
@@ -102,6 +106,11 @@ joined as (
         and scopes.scope_id = counted.scope_id
         and period_starts.period_type = counted.period_type
         and period_starts.period_start = counted.period_start
+    left join selling
+        on scopes.scope_id = selling.seller_id
+        and period_starts.period_type = selling.period_type
+        and period_starts.period_start = selling.period_start
+    where scopes.scope_type != 'seller' or selling.seller_id is not null or counted.n > 0
 ),
 
 final as (

@@ -44,10 +44,16 @@ engaged as (
     where teams.left_on is null and (teams.function = 'specialist' or current_reps.role = 'specialist')
 ),
 
+let_go as (
+    select opportunity_id from {{ ref('deal_health') }}
+    where verdict = 'de_resource'
+),
+
 alone as (
     select deals.* from deals
     left join engaged on deals.opportunity_id = engaged.opportunity_id
-    where deals.is_open and engaged.opportunity_id is null
+    left join let_go on deals.opportunity_id = let_go.opportunity_id
+    where deals.is_open and engaged.opportunity_id is null and let_go.opportunity_id is null
 ),
 
 loads as (

@@ -185,7 +185,10 @@ final as (
         coalesce(counts.no_decision_count, 0) as no_decision_count,
         coalesce(counts.regressed_count, 0) as regressed_count,
         coalesce(counts.still_open_count, 0) as still_open_count,
-        case when counts.entered_count > counts.still_open_count then incidence.conversion_rate end as conversion_rate,
+        -- Sums of fractions may end a hair beside 1.
+        case
+            when counts.entered_count > counts.still_open_count then least(1, greatest(0, incidence.conversion_rate))
+        end as conversion_rate,
         case
             when counts.entered_count > counts.still_open_count
                 then {{ wilson('incidence.conversion_rate', 'cast(counts.entered_count - counts.still_open_count as double)', -1) }}
