@@ -213,7 +213,11 @@ def test_without_sessions_and_activities_there_are_reasons_and_no_errors(
     assert {row["is_check_overdue"] for row in rows.values()} == {True}
     silent = [row for row in rows.values() if row["source"] == "none"]
     assert "diagnosis" not in {row["source"] for row in rows.values()}
-    assert {row["reason"] for row in silent} <= {"no activities known", "still ramping"}
+    assert {row["reason"] for row in silent} <= {
+        "no activities known",
+        "still ramping",
+        "not ramped for the whole window",
+    }
     assert {row["focus"] for row in silent if row["reason"] == "no activities known"} == {"Write down what is done"}
 
 
