@@ -32,7 +32,9 @@ def landing_expectations(limits: dict[str, float]) -> list[Expectation]:
         no_rows(
             "required_files_have_rows",
             "files",
-            "select file from {batch} where is_required and accepted + previous - deleted <= 0",
+            # Where most rows are in quarantine, that has been said.
+            "select file from {batch} where is_required and accepted + previous - deleted <= 0 "
+            f"and quarantined <= {limits['quarantined_share']} * landed",
             sentence="{file}, line 2: there is no row that can be used; export it again with its rows",
             why="Every mart stands on people, accounts and opportunities.",
             what_to_do="export it again with its rows",

@@ -87,15 +87,15 @@ RECONCILIATION = [
         "concentration_covers_every_won_amount",
         "key_accounts.concentration",
         """
-        select won_amount, (
-            select coalesce(sum(amount), 0) from core.opportunities
-            where is_won and not is_deleted and account_id is not null and amount > 0
-        ) as won
-        from {batch}
-        where dimension = 'account' and period_type = 'all' and won_amount != (
-            select coalesce(sum(amount), 0) from core.opportunities
-            where is_won and not is_deleted and account_id is not null and amount > 0
+        select won_amount, won from {batch} cross join (
+            select coalesce(sum(won), 0) as won from (
+                select sum(amount) as won from core.opportunities
+                where is_won and not is_deleted and account_id is not null
+                group by account_id
+                having sum(amount) > 0
+            )
         )
+        where dimension = 'account' and period_type = 'all' and won_amount != won
         """,
         sentence="key_accounts.concentration spreads {won_amount:,} over accounts where {won:,} was won",
         why="Shares of a total that is not the total mislead.",
@@ -184,6 +184,22 @@ DISTRIBUTION = [
         sentence="owner {owner_id} of {deals:,} deals, for example {example}, is not among the users",
         why="A deal whose owner nobody knows is missing from its team's figures.",
         what_to_do="export every user, those who have left included",
+        severity="warning",
+    ),
+    no_rows(
+        "deals_close_after_they_are_created",
+        "core.opportunities",
+        """
+        select
+            case count(*) when 1 then '1 deal has' else count(*) || ' deals have' end as deals,
+            min(opportunity_id) as example
+        from {batch}
+        where closed_on < created_on and not is_deleted
+        having count(*) > 0
+        """,
+        sentence="{deals} a closing before the creation, for example {example}: age and cycle are not known",
+        why="A deal that is entered after it was closed says nothing of how long deals take.",
+        what_to_do="have deals entered when they begin, or correct created_at",
         severity="warning",
     ),
     no_rows(

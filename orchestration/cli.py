@@ -8,16 +8,21 @@ import os
 import re
 import sys
 import warnings
-from datetime import date, datetime, timedelta
+from collections.abc import Sequence
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from orchestration.errors import SightlineError, UsageError
 from orchestration.settings import Settings, load_settings
+
+if TYPE_CHECKING:
+    from orchestration.ingest.reading import Finding
 
 # A library's advice to its own developers is no news to whoever runs this.
 warnings.filterwarnings("ignore", category=FutureWarning)
@@ -47,6 +52,10 @@ def _directories(extract: str | None) -> dict[str, object]:
     """The settings `--extract` stands for: a directory, or a directory a source."""
     if extract is None:
         return {}
+    if not extract.strip():
+        raise UsageError(
+            "--extract is empty: give it the folder of your extract, or leave it out for the demo company."
+        )
     if re.match(r"\w+=", extract) and not Path(extract).exists():
         return {"extract_dirs": extract}
     return {"extract_dir": extract, "extract_dirs": {}}
@@ -65,6 +74,10 @@ def run(
 ) -> None:
     """Runs the whole pipeline once, from the extract to the release."""
     settings = load_settings(**_directories(extract), sources=source, as_of=_day(as_of, "--as-of"), target=target)
+    today = datetime.now(UTC).date()
+    # Somewhere it is tomorrow already.
+    if settings.as_of and settings.as_of > today + timedelta(days=1):
+        raise UsageError(f"--as-of {settings.as_of} is still to come; give a day up to today, {today}.")
     if settings.target == "spark":
         from orchestration.diagnosis import spark_problem
 
@@ -93,9 +106,13 @@ def run(
     for sentence in result.sentences:
         err.print(f"{verdict}: {sentence}", markup=False)
     _print_alerts(result.alerts)
+    _print_notes_of_refused(settings)
+    from orchestration.publish.releases import current_release
+
+    stands = "the last one stands" if current_release(settings) else "nothing is published yet"
     err.print(
-        "No release was made; the last one stands. "
-        f"Details: sightline status, {settings.data_docs}, Dagster run {result.run_id}."
+        f"No release was made; {stands}. Details: sightline status, {settings.data_docs}, Dagster run {result.run_id}.",
+        markup=False,
     )
     raise typer.Exit(result.exit_code or 3)
 
@@ -183,7 +200,7 @@ def doctor() -> None:
     findings = diagnose(load_settings())
     for finding in findings:
         mark = {"ok": "[green]ok[/]", "warning": "[yellow]warning[/]", "problem": "[red]problem[/]"}[finding.state]
-        out.print(f"{mark:24} {finding.subject}: {finding.text}")
+        out.print(f"{mark:24} {escape(finding.subject)}: {escape(finding.text)}")
     if any(finding.state == "problem" for finding in findings):
         raise typer.Exit(2)
 
@@ -324,22 +341,26 @@ def _print_summary(settings: Settings, release: str, seconds: dict[str, float]) 
             f"Landing gate: passed; newest batch {landed['batch_id']}: {landed['landed']:,} landed = "
             f"{landed['accepted']:,} accepted + {landed['quarantined']:,} quarantined + "
             f"{landed['superseded']:,} superseded"
+            + (f"; {landed['deleted']:,} taken for deleted, being gone from the extract" if landed["deleted"] else "")
         )
     for source in manifest["sources"]:
         _print_notes(source, [batch for batch in manifest["batches"] if batch["source"] == source])
     checks = manifest["checks"]
     out.print(f"Publish gate: {checks['met']} of {checks['expectations']} expectations met")
     for sentence in checks["warnings"]:
-        out.print(f"[yellow]Warning:[/] {sentence}")
+        out.print(f"[yellow]Warning:[/] {escape(sentence)}")
     for batch in manifest["batches"]:
         if batch["quarantined"]:
             _print_quarantine(settings, batch["source"], batch["batch_id"])
     if seconds:
         out.print("Took " + ", ".join(f"{name.lower()} {value:.1f} s" for name, value in seconds.items()))
     path = settings.published / "current"
-    out.print(f"Files: {path}/sightline.duckdb, {path}/parquet/, {path}/manifest.json; Data Docs: {settings.data_docs}")
     out.print(
-        f'Next: duckdb -readonly {path}/sightline.duckdb "from funnel.win_rates", make web, make ui, sightline status'
+        f"Files: {path}/sightline.duckdb, {path}/parquet/, {path}/manifest.json; Data Docs: {settings.data_docs}",
+        markup=False,
+    )
+    out.print(
+        "Next: make web (the pages), make ui (runs and lineage), sightline status; your own tools: docs/bi-tools.md"
     )
 
 
@@ -350,11 +371,31 @@ def _print_alerts(sentences: list[str]) -> None:
 
 def _print_notes(source: str, batches: list[dict[str, Any]]) -> None:
     """What a system said while it was read last; of a file, that a column is not there is no news."""
-    notes = [note for batch in batches[-1:] for note in batch.get("notes", []) if not note.endswith(": not known")]
-    for note in notes[-6:]:
-        out.print(f"{source}: {note}", markup=False)
-    if len(notes) > 6:
-        out.print(f"{source}: {len(notes) - 6} more of these in manifest.json, and in sightline doctor")
+    for batch in batches[-1:]:
+        _print_lines(source, batch.get("notes", []))
+
+
+def _print_lines(source: str, notes: list[str]) -> None:
+    told = [note for note in notes if not note.endswith(": not known")]
+    # What looks like something that is meant to be read comes first.
+    told.sort(key=lambda note: "it looks like" not in note)
+    for note in told[:6]:
+        if "it looks like" in note:
+            out.print(f"[yellow]Warning:[/] {escape(note)}")
+        else:
+            out.print(f"{source}: {note}", markup=False)
+    if len(told) > 6:
+        out.print(f"{source}: {len(told) - 6} more of these in manifest.json, and in sightline doctor")
+
+
+def _print_notes_of_refused(settings: Settings) -> None:
+    from orchestration.ingest.landing import accepted_batches, read_batch, waiting_batch
+
+    for source in settings.sources:
+        folder = waiting_batch(settings, source)
+        batches = [read_batch(folder)] if folder else accepted_batches(settings, source)[-1:]
+        for batch in batches:
+            _print_lines(source, batch.notes)
 
 
 def _print_quarantine(settings: Settings, source: str, batch_id: str) -> None:
@@ -362,10 +403,30 @@ def _print_quarantine(settings: Settings, source: str, batch_id: str) -> None:
     from orchestration.quality.landing_gate import findings
 
     found = findings(settings, read_batch(settings.raw / source / batch_id))
-    for finding in found[:5]:
-        out.print(f"[yellow]Quarantined:[/] {finding.sentence()}")
-    if len(found) > 5:
-        out.print(f"… and {len(found) - 5:,} more in {settings.quarantine / source / batch_id}")
+    for line in _grouped(found, settings.quarantine / source / batch_id):
+        out.print(f"[yellow]Quarantined:[/] {escape(line)}" if not line.startswith("…") else line)
+
+
+def _grouped(found: Sequence[Finding], folder: Path, limit: int = 8) -> list[str]:
+    """One line for all that is wrong in the same way with the same column of a file, of each file one at least."""
+    alike: dict[tuple[object, ...], list[Finding]] = {}
+    for finding in found:
+        alike.setdefault((finding.file, finding.column, finding.what_to_do, finding.effect), []).append(finding)
+    groups = list(alike.values())
+    first_of_file = {
+        id(group): not any(g[0].file == group[0].file for g in groups[:n]) for n, group in enumerate(groups)
+    }
+    chosen = sorted(groups, key=lambda group: not first_of_file[id(group)])
+    files = sum(first_of_file.values())
+    shown = chosen[: max(limit, files)]
+    lines = []
+    for group in (group for group in groups if group in shown):
+        more = f" {len(group) - 1:,} more like this." if len(group) > 1 else ""
+        lines.append(group[0].sentence() + more)
+    left = sum(len(group) for group in groups if group not in shown)
+    if left:
+        lines.append(f"… and {left:,} more in {folder}")
+    return lines
 
 
 def _print_refused(settings: Settings) -> None:
@@ -378,8 +439,9 @@ def _print_refused(settings: Settings) -> None:
             continue
         batch = read_batch(folder)
         out.print(f"[red]Not accepted:[/] batch {batch.batch_id} of {source}, landed {batch.landed_at}.")
-        for finding in findings(settings, batch)[:5]:
-            out.print(f"  {finding.sentence()}")
+        _print_lines(source, batch.notes)
+        for line in _grouped(findings(settings, batch), settings.quarantine / source / batch.batch_id):
+            out.print(f"  {line}", markup=False)
 
 
 def main() -> None:

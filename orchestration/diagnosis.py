@@ -16,10 +16,11 @@ from pathlib import Path
 from typing import Literal
 
 from orchestration.errors import SightlineError
-from orchestration.ingest.buckets import address_of
+from orchestration.ingest.buckets import address_of, is_bucket
 from orchestration.ingest.contract import Source, load_source, marts_without, told_by_schema
 from orchestration.ingest.extracts import extract_names
-from orchestration.ingest.files import files_of
+from orchestration.ingest.files import PULLED, files_of, stranger_note, strangers
+from orchestration.ingest.reading import look_at_header
 from orchestration.ingest.syncing import connect, examine, is_configured, lacks, scrubbed
 from orchestration.settings import Settings
 
@@ -141,11 +142,30 @@ def _extracts(settings: Settings) -> Iterator[Diagnosis]:
                 "problem",
                 f"{address_of(directory)} has no {', '.join(missing)}, which are required; export them",
             )
-        else:
+            continue
+        problems, warnings = ([], []) if is_bucket(directory) else _headers(directory, load_source(name), names)
+        for text in problems:
+            yield Diagnosis(f"Extract {name}", "problem", text)
+        for text in warnings:
+            yield Diagnosis(f"Extract {name}", "warning", text)
+        if not problems:
             absent = [table.file for table in tables if table not in there]
             more = f"; not delivered, so not known: {', '.join(absent)}" if absent else ""
             found = f"{len(there)} of {len(tables)} entities in {address_of(directory)}"
             yield Diagnosis(f"Extract {name}", "ok", f"{found}{more}")
+
+
+def _headers(directory: Path, source: Source, names: list[str]) -> tuple[list[str], list[str]]:
+    """What the run would say of the first line of each file: what it refuses, and what it warns of."""
+    looked_at = [
+        look_at_header(table, directory / file, file)
+        for table in source.tables
+        for file in files_of(table, names)
+        if not file.endswith(PULLED)
+    ]
+    problems = [finding.sentence().rstrip(".") for reading in looked_at for finding in reading.refused]
+    meant = [stranger_note(name, file) for name, file in strangers(source, names).items()]
+    return problems, [*(text for reading in looked_at for text in reading.warnings), *meant]
 
 
 def _systems(settings: Settings) -> Iterator[Diagnosis]:

@@ -170,7 +170,7 @@ def test_a_row_in_quarantine_is_looked_at_again_when_the_policy_learns_its_word(
 @pytest.mark.parametrize(
     ("row", "column", "words"),
     [
-        (GOOD.replace("Proposal", "Sold"), "stage", "'Sold' is not a known stage; add it to seeds/stages.csv"),
+        (GOOD.replace("Proposal", "Sold"), "stage", "'Sold' is not a known stage; say in seeds/aliases.csv what"),
         (GOOD.replace(",100,", ',"1,234.50",'), "amount", "'1,234.50' is not a number; write it as 1234.50"),
         (GOOD.replace("2026-04-30", "0000-00-00"), "close_date", "'0000-00-00' is not a date"),
         (GOOD.replace("2026-04-30", "2026-02-30"), "close_date", "'2026-02-30' is not a date"),
@@ -246,8 +246,14 @@ def test_of_two_versions_in_one_file_the_later_update_wins(settings: Settings, t
         (OPPORTUNITIES.replace("Dairy pilot", '"Dairy pilot').encode(), "column name: opens a quote that is never"),
         (OPPORTUNITIES.encode("utf-16"), "crm/opportunities.csv, line 1, column opportunity_id: is UTF-16, not UTF-8"),
         (OPPORTUNITIES.replace(",stage,", ",phase,").encode(), "line 1, column stage: is a required column"),
-        (OPPORTUNITIES.replace(",", ";").encode(), "the header has one field only: is the separator a comma"),
+        (OPPORTUNITIES.replace(",", ";").encode(), "line 1: has its columns separated by semicolons, not by commas"),
+        (OPPORTUNITIES.replace(",", "\t").encode(), "line 1: has its columns separated by tabs, not by commas"),
+        (f"sep=,\n{OPPORTUNITIES}".encode(), "line 1: begins with sep=, which only spreadsheets read; remove"),
         (OPPORTUNITIES.replace(",name,", ",stage,").encode(), "line 1, column stage: stands twice in the header"),
+        (OPPORTUNITIES.replace(",name,", ",Stage,").encode(), "column Stage: is the same name as stage but for"),
+        (OPPORTUNITIES.replace(",name,", ",,").encode(), "line 1: has no name for column 4 of 10; name it in"),
+        (OPPORTUNITIES.replace(",name,opportunity_type", ",x_a,a").encode(), "line 1, column a: is kept as x_a, which"),
+        (OPPORTUNITIES.replace(",stage,", ",Stage,").encode(), "column stage: is a required column but is not there"),
         (b"", "crm/opportunities.csv, line 1, column opportunity_id: is empty, without even a header; export it again"),
         # Cut off in the last column, or in the middle of a line break.
         (f"{OPPORTUNITIES}o9,a1,s1,X,expansion,Proposal,1,,,2026-04".encode(), "line 6, column closed_at: does not"),
@@ -260,6 +266,77 @@ def test_a_file_that_cannot_be_used_is_refused_with_file_line_and_column(
     assert batch is not None
     refused = [finding for finding in findings(settings, batch) if finding.effect == "refuse"]
     assert words in " ".join(finding.sentence() for finding in refused)
+
+
+def test_a_semicolon_separated_file_gets_one_sentence(settings: Settings, tmp_path: Path) -> None:
+    directory = write_extract(tmp_path / "x", crm_opportunities=OPPORTUNITIES.replace(",", ";"))
+    batch = land(settings, "extract", directory)
+    assert batch is not None
+    (finding,) = findings(settings, batch)
+    assert finding.what_to_do == "save it again as CSV with commas (in a spreadsheet: CSV UTF-8, field separator comma)"
+
+
+def test_columns_and_files_that_look_like_one_of_the_contract_are_said(settings: Settings, tmp_path: Path) -> None:
+    directory = write_extract(
+        tmp_path / "x",
+        crm_opportunities=OPPORTUNITIES.replace(",amount,", ",Amount,").replace("closed_at\n", "closed-att\n"),
+        crm_Contacts="contact_id\n",
+    )
+    (directory / "crm" / "activities.xlsx").write_bytes(b"PK")
+    (directory / "crm" / "quotas.CSV").write_text("user_id\n")
+    (directory / "crm" / "readme.txt").write_text("hello")
+    batch, _ = load(settings, directory)
+    stranger = "is no file of this source and was not read; it looks like"
+    assert [note for note in batch.notes if not note.endswith(": not known")] == [
+        f"crm/Contacts.csv {stranger} crm/contacts.csv: give it that name",
+        f"crm/activities.xlsx {stranger} crm/activities.csv: export it as that",
+        f"crm/quotas.CSV {stranger} crm/quotas.csv: give it that name",
+        "crm/opportunities.csv, column Amount: is not known, so it is not used; it looks like amount: "
+        "give it that name",
+        "crm/opportunities.csv, column closed-att: is not known, so it is not used; it looks like closed_at: "
+        "give it that name",
+    ]
+
+
+def test_a_required_file_by_another_name_is_named(settings: Settings, tmp_path: Path) -> None:
+    directory = write_extract(tmp_path / "x", crm_accounts=None, crm_Accounts=ACCOUNTS)
+    batch = land(settings, "extract", directory)
+    assert batch is not None
+    (finding,) = findings(settings, batch)
+    assert finding.what_to_do == "crm/Accounts.csv looks like it: give it that name"
+
+
+def test_a_row_with_several_faults_gets_its_advice_in_their_order(settings: Settings, tmp_path: Path) -> None:
+    row = GOOD.replace("new_business", "Neu").replace("Proposal", "Sold").replace(",100,", ",viel,")
+    _, (finding,) = load(settings, write_extract(tmp_path / "x", crm_opportunities=with_row(row)))
+    columns = (finding.column or "").split(", ")
+    assert sorted(columns) == ["amount", "opportunity_type", "stage"]
+    advice = {"stage": "say in seeds", "opportunity_type": "use one of", "amount": "write it as"}
+    assert [finding.what_to_do.find(advice[column]) for column in columns] == sorted(
+        finding.what_to_do.find(advice[column]) for column in columns
+    )
+    assert [finding.reason.find(column) for column in columns] == sorted(map(finding.reason.find, columns))
+
+
+@pytest.mark.parametrize("bad", ["", f"{GOOD.replace('o9', 'o8')},one too many\n"])
+def test_a_text_may_be_as_long_as_a_novel(settings: Settings, tmp_path: Path, bad: str) -> None:
+    row = GOOD.replace("new_business", "Neu").replace("o9,a1,s1,", f"o9,a1,s1,{'x' * 200_000}")
+    batch, found = load(settings, write_extract(tmp_path / "x", crm_opportunities=with_row(f"{row}\n{bad}".rstrip())))
+    assert counts(batch)["accepted"] == 4
+    assert [finding.line for finding in found] == [6, 7][: 1 + bool(bad)]
+
+
+def test_columns_may_have_any_name(settings: Settings, tmp_path: Path) -> None:
+    text = "".join(
+        f"{line},{extra}\n"
+        for line, extra in zip(ACCOUNTS.splitlines(), ['"Bob\'s ""VAT"""', "DE1", "DE2"], strict=True)
+    )
+    load(settings, write_extract(tmp_path / "x", crm_accounts=text))
+    files = str(settings.raw / "extract" / "*" / "accounts.parquet")
+    column = '"x_Bob\'s ""VAT"""'
+    assert duckdb.execute(
+        f"select {column} from read_parquet(?, union_by_name = true) order by 1", [files]
+    ).fetchall() == [("DE1",), ("DE2",)]
 
 
 def test_a_required_file_that_is_missing_is_refused(settings: Settings, tmp_path: Path) -> None:

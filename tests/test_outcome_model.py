@@ -19,7 +19,15 @@ import pandas as pd
 import pytest
 
 from orchestration.forecasting.factors import _texts, _usual
-from orchestration.forecasting.features import FEATURES, NUMBER, Feature, refuse_afterthoughts, unlisted
+from orchestration.forecasting.features import (
+    FEATURES,
+    NUMBER,
+    Columns,
+    Feature,
+    choose_columns,
+    refuse_afterthoughts,
+    unlisted,
+)
 from orchestration.forecasting.outcome_model import QuarterModel, base_rows, choose_calibration, train
 from orchestration.forecasting.periods import Cell, Forecaster, draw_outlook, range_of
 from orchestration.forecasting.policy import ForecastPolicy, forecast_policy
@@ -462,6 +470,19 @@ def test_trees_read_from_json_say_to_the_bit_what_the_library_said() -> None:
     assert grown.compiled is not None and read.compiled is None
     assert np.array_equal(read.chance(matrix), grown.chance(matrix))
     assert read.chance(matrix).std() > 0.1
+
+
+def test_a_number_that_is_never_known_is_in_no_tree_and_stops_nobody() -> None:
+    draw = np.random.default_rng(5)
+    matrix = draw.normal(size=(400, 3))
+    won = matrix[:, 0] > 0
+    matrix[:, 1] = np.nan
+    grown = grow(matrix, won, 5)
+    assert set(grown.column[grown.left != np.arange(len(grown.left))]) <= {0, 2}
+    assert ((grown.chance(matrix) > 0.5) == won).mean() > 0.9
+    frame = pd.DataFrame({"amount": [1.0, None], "owner_days": [None, None], "segment": ["SMB", None]})
+    listed = [feature for feature in FEATURES if feature.name in frame]
+    assert choose_columns(frame, listed) == Columns(["segment", "amount"], ["SMB", None])
 
 
 def test_below_the_data_floor_pooled_rates_are_told_and_the_library_is_not_even_loaded(

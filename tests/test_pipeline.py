@@ -59,7 +59,7 @@ def test_the_summary_says_where_the_release_is_what_the_gates_said_and_what_next
         "8,800",
         "Landing gate: passed",
         "8,927 landed = 8,927 accepted + 0 quarantined + 0 superseded",
-        "Publish gate: 14 of 14 expectations met",
+        "Publish gate: 15 of 15 expectations met",
         "Next: ",
     ):
         assert words in maven_run.output
@@ -221,6 +221,10 @@ def test_wrong_use_is_one_sentence_and_exit_code_2(home: Path, tmp_path: Path) -
             "SIGHTLINE_SOURCES: Value error, unknown source oracle: there is extract, hubspot, maven",
         ),
         (("run", "--extract", tmp_path / "nowhere"), "nowhere is not there; set SIGHTLINE_EXTRACT_DIR or --extract"),
+        (("run", "--extract", __file__), "test_pipeline.py is a file; give the folder that has crm/ in it"),
+        (("run", "--extract", ""), "--extract is empty: give it the folder of your extract, or leave it out"),
+        (("run", "--as-of", "2199-12-31"), "--as-of 2199-12-31 is still to come; give a day up to today"),
+        (("rollback",), "yet, so there is nothing to go back to"),
         (("run", "--as-of", "31.12.2025"), "--as-of 31.12.2025 is not a date; write it as YYYY-MM-DD"),
         (("run", "--source", "maven"), "The source maven needs its directory: give --extract DIR"),
     ]:

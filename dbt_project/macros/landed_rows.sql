@@ -84,7 +84,7 @@
         {%- endfor -%}
         {%- for column in get_columns_in_query('select * from ' ~ source(source_name, table_name) ~ ' limit 0')
             if column.startswith('x_') and not keys_only -%}
-            {%- do columns.append(column) -%}
+            {%- do columns.append(quoted(column)) -%}
         {%- endfor -%}
     {%- endif -%}
     {{ return(columns) }}

@@ -101,13 +101,17 @@ def unlisted(frame: pd.DataFrame) -> list[str]:
 
 
 def choose_columns(frame: pd.DataFrame, features: list[Feature]) -> Columns:
-    """The design of a model that is trained on `frame`: of each category the most frequent values, by name."""
+    """The design of a model that is trained on `frame`: of each category the most frequent values, by name.
+
+    A number that is never there is left out.
+    """
     names: list[str] = []
     values: list[str | None] = []
     for feature in features:
         if feature.kind == NUMBER:
-            names.append(feature.name)
-            values.append(None)
+            if frame[feature.name].notna().any():
+                names.append(feature.name)
+                values.append(None)
             continue
         counts = frame[feature.name].dropna().value_counts()
         frequent = sorted(counts.items(), key=lambda item: (-int(item[1]), str(item[0])))[:CATEGORIES_AT_MOST]

@@ -88,6 +88,8 @@ ARRAYS: dict[str, type] = {
 def grow(matrix: Floats, outcome: npt.NDArray[np.bool_], rounds: int) -> Trees:
     """Boosted trees for the chance of `outcome`, by scikit-learn's histogram gradient boosting.
 
+    A column without a single value splits nothing; the library takes none such, so it is given a constant.
+
     Raises:
         ValueError: the trees as read here do not give what the library gives: it has changed what it keeps.
     """
@@ -104,7 +106,7 @@ def grow(matrix: Floats, outcome: npt.NDArray[np.bool_], rounds: int) -> Trees:
         max_bins=63,
         early_stopping=False,
         random_state=0,
-    ).fit(matrix, outcome)
+    ).fit(np.where(np.isnan(matrix).all(axis=0), 0.0, matrix), outcome)
     trees = [tree.nodes for (tree,) in grown._predictors]
     sizes = np.array([len(nodes) for nodes in trees])
     roots = np.concatenate([[0], np.cumsum(sizes)[:-1]]).astype(np.int64)

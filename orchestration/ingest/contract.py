@@ -27,8 +27,10 @@ PAGE_HEAD = """\
 What a CRM and a finance system must be able to say for every mart to work. One file an entity,
 `<file>.csv` (UTF-8, with a header, RFC 4180), `<file>.csv.gz` or `<file>.parquet`, in one directory. Every file is
 optional but the required ones; a file that is absent means "not known", never "zero". A column that is not listed here
-is kept in the raw zone and in staging as `x_<name>`. The last line of a CSV ends with a line break: one that does not
-is refused, because it may be cut off. White space around a value is removed and an empty value is null.
+is kept in the raw zone and in staging as `x_<name>`; where it looks like a listed one that is not there (`Amount`),
+or a file like one of these (`contacts.CSV`, `activities.xlsx`), the run says so. The last line of a CSV
+ends with a line break: one that does not is refused, because it may be cut off. White space around a value is removed
+and an empty value is null.
 
 An entity may also be several files: all that are in a folder of its name, `crm/activities/2026-01.csv`,
 `crm/activities/2026-02.csv.gz` and so on, are one table, whatever they are called. A file and a folder of the same name

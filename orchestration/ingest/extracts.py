@@ -61,6 +61,8 @@ def extract_names(directory: Path, source: Source) -> list[str]:
     """
     if is_bucket(directory):
         return names_below(directory, partial(is_near, source))
+    if directory.is_file():
+        raise UsageError(f"{directory} is a file; give the folder that has crm/ in it, not one of its files.")
     if not directory.is_dir():
         raise UsageError(f"{directory} is not there; set SIGHTLINE_EXTRACT_DIR to the folder of your extract.")
     return names_in(directory, source)

@@ -6,7 +6,9 @@ folder of its name, `crm/activities/2026-01.csv`, which together are one table.
 
 from __future__ import annotations
 
+import difflib
 import gzip
+import re
 import shutil
 import zlib
 from collections.abc import Sequence
@@ -16,6 +18,8 @@ from orchestration.errors import SourceError
 from orchestration.ingest.contract import Source, Table
 
 SUFFIXES = (".csv", ".csv.gz", ".parquet")
+# What a table also comes as, and is not read from.
+OTHER_SUFFIXES = (".xlsx", ".xls", ".ods", ".tsv", ".txt", ".json", ".zip")
 HEADER = "extract.json"
 # What a connector writes for the landing that follows: quick to write and to read, and as large as what it holds.
 PULLED = ".arrow"
@@ -55,10 +59,50 @@ def is_near(source: Source, name: str) -> bool:
     return name == HEADER or (is_data(name) and (path.parent in beside or not below.isdisjoint(path.parents)))
 
 
-def strangers(source: Source, names: Sequence[str]) -> list[str]:
-    """Files beside the contract's that look as if they were meant to be read."""
-    expected = {name for table in source.tables for name in files_of(table, names)}
-    return sorted(name for name in names if is_data(name) and name not in expected)
+def strangers(source: Source, names: Sequence[str]) -> dict[str, str]:
+    """Files beside the contract's that look as if they were meant to be read, and the entity that is meant, or nothing.
+
+    Only an entity that is not there can be meant.
+    """
+    found = {table.file: files_of(table, names) for table in source.tables}
+    expected = {HEADER, *(name for files in found.values() for name in files)}
+    others = sorted(name for name in names if name not in expected and not PurePosixPath(name).name.startswith("."))
+    meant = {name: _meant(name, found) for name in others if name.lower().endswith((*SUFFIXES, *OTHER_SUFFIXES))}
+    return {name: file for name, file in meant.items() if file or name.lower().endswith(SUFFIXES)}
+
+
+def stranger_note(name: str, meant: str) -> str:
+    """What is said of a file that is none of the source, and of the one it looks like."""
+    told = f"{name} is no file of this source and was not read"
+    if not meant:
+        return told
+    what_to_do = "give it that name" if name.lower().endswith(SUFFIXES) else "export it as that"
+    return f"{told}; it looks like {meant}: {what_to_do}"
+
+
+def _meant(name: str, found: dict[str, list[str]]) -> str:
+    path = PurePosixPath(name)
+    beside = {PurePosixPath(file).name: file for file in found if PurePosixPath(file).parent == path.parent}
+    near = beside.get(nearest(path.name.split(".")[0], list(beside), 0.75), "")
+    if not near or found[near]:
+        return ""
+    # The end says how it is to be read.
+    return near + next((suffix for suffix in SUFFIXES if name.lower().endswith(suffix)), ".csv")
+
+
+def nearest(name: str, names: Sequence[str], least: float) -> str:
+    """The one of the names that is the same but for case and white space, or for a letter or two; empty when none is.
+
+    Args:
+        least: share of letters that must be the same (difflib's ratio).
+    """
+    plain = {_plain(one): one for one in names}
+    found = difflib.get_close_matches(_plain(name), plain, 1, least)
+    return plain[found[0]] if found else ""
+
+
+def _plain(name: str) -> str:
+    return re.sub(r"[\s-]+", "_", name.strip().lower())
 
 
 def unpack(path: Path, folder: Path) -> tuple[Path, str]:

@@ -23,9 +23,9 @@ import duckdb
 
 from orchestration.errors import RefusedError, SourceError, UsageError
 from orchestration.ingest.contract import Source, Table, load_source
-from orchestration.ingest.files import HEADER, PULLED, files_of, names_in, strangers, unpack
+from orchestration.ingest.files import HEADER, PULLED, files_of, names_in, stranger_note, strangers, unpack
 from orchestration.ingest.reading import Finding, Reading, lines_of, read
-from orchestration.ingest.rules import literal, rules_for
+from orchestration.ingest.rules import identifier, literal, rules_for
 from orchestration.settings import Settings, known_sources
 
 EMPTY_BATCH = "0-contract"
@@ -121,6 +121,8 @@ def land(
         SourceError: `extract.json` cannot be understood.
         RefusedError: the extract is older than the newest accepted one: what was published then did not know it.
     """
+    if directory.is_file():
+        raise UsageError(f"{directory} is a file; give the folder that has crm/ in it, not one of its files.")
     if not directory.is_dir():
         raise UsageError(f"The extract directory {directory} is not there; set SIGHTLINE_EXTRACT_DIR or --extract.")
     source = load_source(source_name)
@@ -158,11 +160,14 @@ def land(
     connection = duckdb.connect(config=spill)
     connection.execute("set TimeZone = 'UTC'; set preserve_insertion_order = true")
     landing = _Landing(settings, source, connection, directory, header, history)
-    landing.notes += [f"{name} is no file of this source and was not read" for name in strangers(source, names)]
+    beside = strangers(source, names)
+    landing.notes += [stranger_note(name, meant) for name, meant in beside.items()]
     for table in missing:
         name = f"{table.file}.csv or {table.file}.parquet"
+        near = next((other for other, meant in beside.items() if meant.split(".")[0] == table.file), None)
+        what_to_do = f"{near} looks like it: give it that name" if near else "export it again"
         landing.findings.append(
-            Finding(table.name, name, None, None, None, "is required but is not there", "export it again", "refuse")
+            Finding(table.name, name, None, None, None, "is required but is not there", what_to_do, "refuse")
         )
     for name, paths in changed.items():
         landing.read(source.table(name), paths)
@@ -288,6 +293,7 @@ class _Landing:
         self.findings += reading.refused
         if reading.refused:
             return None
+        self.notes += reading.warnings
         if reading.absent:
             self.notes.append(f"{label} has no {', '.join(reading.absent)}: not known")
         part = _Part(path, label, self.rows or 0, reading)
@@ -360,7 +366,7 @@ class _Landing:
             f"case when {rule.bad} then {{'rule': {number}, 'value': \"{rule.column}\"}} end"
             for number, rule in enumerate(self.rules)
         )
-        row = ", ".join(f'{literal(name)}, "{name}"' for name in reading.columns)
+        row = ", ".join(f"{literal(name)}, {identifier(name)}" for name in reading.columns)
         broken = (
             self.connection.execute(
                 f"""
@@ -580,6 +586,7 @@ class _Landing:
 
         frame = pd.DataFrame([asdict(finding) for finding in self.findings], dtype=object)
         frame["line"] = frame["line"].astype("Int64")
+        frame["place"] = range(len(frame))
         self.connection.register("findings_frame", frame)
         folder = self.settings.quarantine / batch.source / batch.batch_id
         folder.mkdir(parents=True)
@@ -592,18 +599,26 @@ class _Landing:
                         {literal(batch.batch_id)} as batch_id,
                         file,
                         line,
-                        string_agg("column", ', ') as "column",
+                        string_agg("column", ', ' order by place) as "column",
                         case when count(*) = 1 then max(value) end as value,
                         case
                             when count(*) = 1 then max(reason)
-                            else string_agg(concat_ws(' ', "column", '''' || value || '''', reason), ', ')
+                            else string_agg(
+                                concat_ws(' ', "column", '''' || value || '''', reason), ', ' order by place
+                            )
                         end as reason,
-                        string_agg(distinct what_to_do, '; ') as what_to_do,
+                        string_agg(what_to_do, '; ' order by place) filter (is_new_advice) as what_to_do,
                         effect,
                         row
-                    from findings_frame
-                    where "table" = {literal(name)}
-                    group by all
+                    from (
+                        select
+                            *,
+                            row_number() over (partition by file, line, effect, row, what_to_do order by place) = 1
+                                as is_new_advice
+                        from findings_frame
+                        where "table" = {literal(name)}
+                    )
+                    group by "table", file, line, effect, row
                     order by file, line
                 ) to {literal(str(folder / f"{name}.parquet"))} (format parquet)
                 """
@@ -618,14 +633,15 @@ def _content(reading: Reading) -> str:
     first, *others = reading.columns
     if first not in reading.filled:
         return f"concat_ws(chr(31), {', '.join(map(_said, reading.columns))})"
-    parts = [f"'{first}='", f'"{first}"']
+    parts = [literal(f"{first}="), identifier(first)]
     for name in others:
-        parts += [f"chr(31) || '{name}='", f'"{name}"'] if name in reading.filled else [f"chr(31) || {_said(name)}"]
+        is_filled = name in reading.filled
+        parts += [f"chr(31) || {literal(f'{name}=')}", identifier(name)] if is_filled else [f"chr(31) || {_said(name)}"]
     return f"concat({', '.join(parts)})"
 
 
 def _said(name: str) -> str:
-    return f"'{name}=' || \"{name}\""
+    return f"{literal(f'{name}=')} || {identifier(name)}"
 
 
 def _clean(settings: Settings, source: str) -> None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import csv
+import gzip
 import io
+import zlib
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
@@ -11,7 +13,13 @@ from typing import Literal
 import duckdb
 
 from orchestration.ingest.contract import Table
-from orchestration.ingest.rules import literal
+from orchestration.ingest.files import nearest
+from orchestration.ingest.rules import identifier, literal
+
+EMPTY = ("is empty, without even a header", "export it again, or remove it when it has no rows")
+# A text may be as long as DuckDB reads a line.
+LONGEST_LINE = 8 * 1024**2
+csv.field_size_limit(2**31 - 1)
 
 
 @dataclass(frozen=True)
@@ -53,6 +61,7 @@ class Reading:
         rows: how many of the file are in `landed`.
         absent: contract columns the file does not have.
         filled: columns known to hold a value in each row; of a connector's file alone is this known without looking.
+        warnings: columns that look like one of the contract and are none of it, in sentences.
         unreadable: findings of rows that never made it into `landed`.
         refused: findings for which the file cannot be used at all; then there is no `landed`.
     """
@@ -61,6 +70,7 @@ class Reading:
     rows: int = 0
     absent: tuple[str, ...] = ()
     filled: frozenset[str] = frozenset()
+    warnings: list[str] = field(default_factory=list)
     unreadable: list[Finding] = field(default_factory=list)
     refused: list[Finding] = field(default_factory=list)
 
@@ -81,12 +91,7 @@ def read(
     """
     refuse = _Refusal(table, label, after)
     if path.stat().st_size == 0:
-        return refuse(
-            1,
-            table.columns[0].name,
-            "is empty, without even a header",
-            "export it again, or remove it when it has no rows",
-        )
+        return refuse(1, table.columns[0].name, *EMPTY)
     if is_pulled:
         header, relation, filled = _register(connection, table, path)
         reading = _land(connection, table, header, relation, None, refuse, is_pulled)
@@ -145,26 +150,17 @@ def _land(
     # A field the policy maps to a column counts as that column.
     given = {table.fields.get(name, name): name for name in header}
     fields, header = given, list(given)
-    missing = [
-        column.name for column in table.columns if (column.is_key or column.is_required) and column.name not in header
-    ]
-    if missing:
-        hint = (
-            "the header has one field only: is the separator a comma" if len(header) == 1 else "name it in the header"
-        )
-        return Reading(
-            refused=[
-                refuse.finding(line, name, "is a required column but is not there", f"{hint}, and export again")
-                for name in missing
-            ]
-        )
+    names = _judge_names(table, list(fields.values()), line, refuse)
+    if names.refused:
+        return names
     extra = {_extra(name): name for name in header if name not in contracted}
     landed = {
-        column: f'"{fields[name]}"' for column, name in {**{n: n for n in contracted if n in header}, **extra}.items()
+        column: identifier(fields[name])
+        for column, name in {**{n: n for n in contracted if n in header}, **extra}.items()
     }
     as_text = "{0}" if is_pulled else "nullif(trim(cast({0} as varchar), ' \t\r\n'), '')"
     select = ", ".join(
-        f'{as_text.format(landed[name]) if name in landed else "null::varchar"} as "{name}"'
+        f"{as_text.format(landed[name]) if name in landed else 'null::varchar'} as {identifier(name)}"
         for name in [*contracted, *extra]
     )
     if is_pulled:
@@ -177,14 +173,23 @@ def _land(
             connection.execute(f"create or replace temp table landed as {rows}")
         else:
             for name in extra:
-                connection.execute(f'alter table landed add column if not exists "{name}" varchar')
+                connection.execute(f"alter table landed add column if not exists {identifier(name)} varchar")
             connection.execute(f"insert into landed by name {rows}")
     (count,) = connection.execute("select count(*) from landed").fetchone() or (0,)
     return Reading(
         columns=(*contracted, *extra),
         rows=count - (refuse.after or 0),
         absent=tuple(name for name in contracted if name not in header),
+        warnings=[] if is_pulled else names.warnings,
     )
+
+
+def meant_columns(table: Table, header: list[str]) -> dict[str, str]:
+    """Columns of a file that are none of the contract, and the one each looks like, of those that are not there."""
+    names = [column.name for column in table.columns]
+    absent = [name for name in names if name not in header]
+    others = [name for name in header if name not in names and name not in table.fields and not name.startswith("x_")]
+    return {other: near for other in others if (near := nearest(other, absent, 0.85))}
 
 
 def _register(connection: duckdb.DuckDBPyConnection, table: Table, path: Path) -> tuple[list[str], str, list[str]]:
@@ -211,32 +216,19 @@ def _read_parquet(connection: duckdb.DuckDBPyConnection, table: Table, path: Pat
 
 
 def _read_csv(connection: duckdb.DuckDBPyConnection, table: Table, path: Path, refuse: _Refusal) -> Reading:
+    header = _csv_header(table, path, refuse)
+    if isinstance(header, Reading):
+        return header
     with path.open("rb") as file:
-        start = file.read(4)
-        if start[:2] in (b"\xff\xfe", b"\xfe\xff"):
-            return refuse(1, table.columns[0].name, "is UTF-16, not UTF-8", "save it as UTF-8 and export again")
-        file.seek(0)
-        first = file.readline()
         # Whoever writes a CSV ends its last line; one that is not ended may have lost the end of its last value.
         file.seek(-1, io.SEEK_END)
         is_ended = file.read(1) in (b"\n", b"\r")
-    try:
-        header = [name.strip() for name in next(csv.reader(io.StringIO(first.decode("utf-8-sig"))))]
-    except UnicodeDecodeError:
-        return refuse(1, None, "is not UTF-8", "save it as UTF-8 and export again")
-    except (csv.Error, StopIteration):
-        return refuse(1, None, "has no header that can be read", "put the column names on the first line")
-    doubled = sorted({name for name in header if header.count(name) > 1})
-    if doubled or "" in header:
-        return refuse(
-            1, (doubled or [""])[0], "stands twice in the header or has no name", "give each column its own name"
-        )
-
     connection.execute("drop table if exists reject_errors; drop table if exists reject_scans")
     types = ", ".join(f"{literal(name)}: 'VARCHAR'" for name in header)
     relation = (
         f"read_csv({literal(str(path))}, auto_detect = false, header = true, delim = ',', quote = '\"', escape = '\"', "
-        f"strict_mode = true, store_rejects = true, rejects_limit = 0, max_line_size = 8388608, columns = {{{types}}})"
+        f"strict_mode = true, store_rejects = true, rejects_limit = 0, max_line_size = {LONGEST_LINE}, "
+        f"columns = {{{types}}})"
     )
     try:
         reading = _land(connection, table, header, relation, 1, refuse)
@@ -255,6 +247,98 @@ def _read_csv(connection: duckdb.DuckDBPyConnection, table: Table, path: Path, r
             )
         )
     return reading
+
+
+def _csv_header(table: Table, path: Path, refuse: _Refusal) -> list[str] | Reading:
+    """The names in the header of a CSV file, which may be packed; a refusal when it cannot be used."""
+    with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
+        first = file.readline(LONGEST_LINE)
+    if first[:2] in (b"\xff\xfe", b"\xfe\xff"):
+        return refuse(1, table.columns[0].name, "is UTF-16, not UTF-8", "save it as UTF-8 and export again")
+    try:
+        header = [name.strip() for name in next(csv.reader(io.StringIO(first.decode("utf-8-sig"))))]
+    except UnicodeDecodeError:
+        return refuse(1, None, "is not UTF-8", "save it as UTF-8 and export again")
+    except (csv.Error, StopIteration):
+        header = []
+    if not header:
+        return refuse(1, None, "has no header that can be read", "put the column names on the first line")
+    problem = _header_problem(table, header)
+    return refuse(1, *problem) if problem else header
+
+
+def look_at_header(table: Table, path: Path, label: str) -> Reading:
+    """What reading a file would say of its header, without reading the rest: what refuses it, and what it warns of."""
+    refuse = _Refusal(table, label)
+    if path.stat().st_size == 0:
+        return refuse(1, table.columns[0].name, *EMPTY)
+    if path.suffix == ".parquet":
+        try:
+            relation = f"read_parquet({literal(str(path))})"
+            header = [row[0] for row in duckdb.execute(f"describe select * from {relation}").fetchall()]
+        except duckdb.Error as error:
+            return refuse(None, None, f"cannot be read as Parquet ({_first_line(error)})", "export it again")
+        return _judge_names(table, header, None, refuse)
+    try:
+        names = _csv_header(table, path, refuse)
+    except (EOFError, gzip.BadGzipFile, zlib.error):
+        return refuse(None, None, "is no whole gzip file", "export it again")
+    return names if isinstance(names, Reading) else _judge_names(table, names, 1, refuse)
+
+
+def _judge_names(table: Table, header: list[str], line: int | None, refuse: _Refusal) -> Reading:
+    """Which columns of the contract are missing, and which of the others look like one of it."""
+    given = {table.fields.get(name, name) for name in header}
+    near = meant_columns(table, header)
+    looks_like = {name: other for other, name in near.items()}
+    needed = [column.name for column in table.columns if column.is_key or column.is_required]
+    return Reading(
+        refused=[
+            refuse.finding(
+                line,
+                name,
+                "is a required column but is not there",
+                f"{looks_like[name]} looks like it: give it that name"
+                if name in looks_like
+                else "name it in the header, and export again",
+            )
+            for name in needed
+            if name not in given
+        ],
+        warnings=[
+            f"{refuse.label}, column {other}: is not known, so it is not used; it looks like {name}: give it that name"
+            for other, name in near.items()
+        ],
+    )
+
+
+def _header_problem(table: Table, header: list[str]) -> tuple[str | None, str, str] | None:
+    """The column, what is wrong with the header, and what to do; nothing when it can be used."""
+    if header[0].lower().startswith("sep="):
+        return None, f"begins with {header[0]}, which only spreadsheets read", "remove this line and export again"
+    for sign, word in {";": "semicolons", "\t": "tabs", "|": "bars"}.items():
+        if len(header) <= 2 and header[0].count(sign):
+            return (
+                None,
+                f"has its columns separated by {word}, not by commas",
+                "save it again as CSV with commas (in a spreadsheet: CSV UTF-8, field separator comma)",
+            )
+    unnamed = [str(number) for number, name in enumerate(header, start=1) if not name]
+    if unnamed:
+        which = ("column " if len(unnamed) == 1 else "columns ") + ", ".join(unnamed)
+        return None, f"has no name for {which} of {len(header)}", "name it in the header, or take the column out"
+    advice = "give each column its own name"
+    for place, name in enumerate(header):
+        if name in header[:place]:
+            return name, "stands twice in the header", advice
+        # To a database they are one.
+        same = next((other for other in header[:place] if other.lower() == name.lower()), None)
+        if same:
+            return same, f"is the same name as {name} but for capital letters", advice
+        contracted = [column.name for column in table.columns]
+        if any(other != name and _extra(other) == name and other not in contracted for other in header):
+            return name.removeprefix("x_"), f"is kept as {name}, which stands in the header too", advice
+    return None
 
 
 def _explain_rejects(
@@ -305,6 +389,7 @@ def _explain_rejects(
                 "quote fields that hold a comma",
             ),
             "INVALID ENCODING": ("is not UTF-8", "save the file as UTF-8"),
+            "LINE SIZE OVER MAXIMUM": ("is longer than 8 MB", "shorten its texts, or leave the row out"),
             "UNQUOTED VALUE": ("has a quote in the wrong place", "double the quotes inside a quoted field"),
         }.get(error_type, (f"cannot be read ({error_type.lower()})", "export it again as RFC 4180"))
         reading.unreadable.append(

@@ -35,6 +35,10 @@ def literal(text: str) -> str:
     return "'" + text.replace("'", "''") + "'"
 
 
+def identifier(name: str) -> str:
+    return '"' + name.replace('"', '""') + '"'
+
+
 def rules_for(source: Source, table: Table) -> list[Rule]:
     """Every rule the contract states for a table."""
     return [rule for column in table.columns for rule in _column_rules(source, table, column)]
@@ -105,7 +109,9 @@ def _column_rules(source: Source, table: Table, column: Column) -> list[Rule]:
         add(
             f"{name} not in ({words})",
             f"is not a known {column.name}",
-            f"add it to {home}" if column.policy else f"use one of {home}, or say in seeds/aliases.csv what it means",
+            f"say in seeds/aliases.csv what it means, or add it to {home}"
+            if column.policy
+            else f"use one of {home}, or say in seeds/aliases.csv what it means",
         )
     if column.data_type == "text":
         add(f"contains({name}, chr(0))", "holds a NUL character", "remove it at the source")

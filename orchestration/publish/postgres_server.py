@@ -362,7 +362,13 @@ class Server:
                 "what is served there stays, and the next run tries again."
             )
         if mart.key:
-            self.do(f"alter table {table} add primary key ({', '.join(map(quoted, mart.key))})")
+            names = ", ".join(map(quoted, mart.key))
+            is_empty = " or ".join(f"{quoted(name)} is null" for name in mart.key)
+            # A key of which a part may be empty is none to PostgreSQL.
+            has_gap = self.value(f"select exists (select 1 from {table} where {is_empty})")
+            self.do(
+                f"create index on {table} ({names})" if has_gap else f"alter table {table} add primary key ({names})"
+            )
         for name in mart.indexes:
             self.do(f"create index on {table} ({quoted(name)})")
         self.do(f"analyze {table}")

@@ -87,6 +87,8 @@ def roll_back(settings: Settings, name: str | None) -> str:
         UsageError: there is no such release.
     """
     known, current = releases(settings), current_release(settings)
+    if not known:
+        raise UsageError(f"Nothing is published in {settings.home} yet, so there is nothing to go back to.")
     if name is None:
         earlier = [release for release in known if current and release < current]
         if not earlier:

@@ -17,11 +17,17 @@
     {%- endif -%}
 {%- endmacro %}
 
+{# A column by whatever name an export gives it. #}
+{% macro quoted(name) -%}
+    {%- set mark = '`' if target.type == 'spark' else '"' -%}
+    {{ return(mark ~ name.replace(mark, mark ~ mark) ~ mark) }}
+{%- endmacro %}
+
 {# Columns of a landed table beyond the contract: they are called `x_<name>`. #}
 {% macro extra_columns(source_name, table_name) -%}
     {%- if execute -%}
         {%- for column in get_columns_in_query('select * from ' ~ source(source_name, table_name) ~ ' limit 0') if column.startswith('x_') %}
-    {{ column }},
+    {{ quoted(column) }},
         {%- endfor -%}
     {%- endif -%}
 {%- endmacro %}

@@ -29,7 +29,7 @@
     'competitor': ('has_unanswered_competitor', '1', '0'),
     'no_technical_proof': (
         'has_activities and not has_specialist and specialist_share >= specialist_expected', 'specialist_share', 'specialist_expected'),
-    'handover': ('owner_days < window_days and not has_new_owner_met', 'owner_days', 'window_days'),
+    'handover': ('has_activities and owner_days < window_days and not has_new_owner_met', 'owner_days', 'window_days'),
 } %}
 {#- Where the norm is a limit and no won deal is behind what is told. #}
 {%- set limits = {
