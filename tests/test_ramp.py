@@ -221,12 +221,12 @@ def test_what_to_do_is_said_to_nobody_who_has_left_or_does_not_ramp(by_hand: Pat
     assert rows(
         by_hand,
         "select rep_id, feedback_reason, gap_measure, what_is_behind, what_to_do from people.rep_ramp "
-        "where rep_id in ('e1', 'p1', 'q', 's', 'w') order by 1",
+        "where rep_id in ('c1', 'e1', 'p1', 's', 'w') order by 1",
     ) == [
-        ("e1", "has left", None, None, None),
+        ("c1", "has left", None, None, None),
+        # Still there, and nobody ramped to stand beside.
+        ("e1", "not enough ramped peers", None, None, None),
         ("p1", "hired before history", None, None, None),
-        # Nobody was hired earlier to stand beside.
-        ("q", "not enough earlier hires", None, None, None),
         ("s", "has left", None, None, None),
         ("w", "has another job", None, None, None),
     ]
@@ -353,7 +353,7 @@ def test_the_demo_company_worked_out_a_second_time_says_the_same(
     ramps = Ramps(read_books([full_extract], as_of))
     wanted = expected_sellers(ramps)
     assert sum(row["reason"] is None for row in wanted.values()) > 40
-    assert sum(row["productive_state"] == "reached" for row in wanted.values()) > 20
+    assert sum(row["productive_state"] == "reached" for row in wanted.values()) > 15
     assert differences(sellers, wanted, "rep_id") == []
 
     wanted_curves: dict[tuple[Any, ...], dict[str, Any]] = {}
