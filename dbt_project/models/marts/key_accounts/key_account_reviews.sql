@@ -5,66 +5,7 @@
     'attractiveness_weight', 'known_weight') %}
 {%- do policy.update({name: rows[name].value | float if execute else 1}) %}
 {%- endfor %}
-{%- set first_places %}
-    select
-        account_id,
-        manager_id,
-        qualified_on,
-        qualifying_score,
-        can_enter and not has_lost_its_place as can_take_a_place,
-        review_number,
-        cast(0 as bigint) as turn,
-        cast(null as bigint) as entered_number,
-        cast(null as bigint) as place
-    from stays
-    where is_qualified
-{%- endset %}
-{%- set places_of_a_review %}
-    select
-        account_id,
-        manager_id,
-        qualified_on,
-        qualifying_score,
-        can_take_a_place,
-        review_number,
-        turn,
-        case
-            when review_number < turn then entered_number
-            else coalesce(
-                entered_number,
-                min(case when review_number = turn and place <= {{ policy['manager_capacity'] | int }} then review_number end) over (
-                    partition by account_id, qualified_on
-                )
-            )
-        end as entered_number,
-        place
-    from (
-        select
-            account_id,
-            manager_id,
-            qualified_on,
-            qualifying_score,
-            can_take_a_place,
-            review_number,
-            turn + 1 as turn,
-            entered_number,
-            case
-                when review_number != turn + 1 then place
-                when entered_number is not null or can_take_a_place
-                    then row_number() over (
-                        partition by review_number, manager_id, entered_number is not null or can_take_a_place
-                        order by
-                            entered_number is null asc,
-                            entered_number asc,
-                            qualified_on asc,
-                            qualifying_score desc,
-                            account_id asc
-                    )
-            end as place
-        from before
-    ) as placed
-{%- endset %}
-{{ with_turns() }} measures as (
+with measures as (
     select * from {{ ref('int_key_account_measures') }}
 ),
 
@@ -185,17 +126,32 @@ stays as (
     window so_far as (partition by account_id order by review_number rows between unbounded preceding and current row)
 ),
 
--- Who can enter depends on who came before, so one review is held after the other: each gives its places, and those who
--- come onto the list by them are on it in what is left of the stretch in which they are qualified.
-{{ in_turn('held', first_places, places_of_a_review, ref('int_key_account_measures'), 'review_number') }},
+queued as (
+    select
+        stays.*,
+        case
+            when is_qualified
+                then row_number() over (
+                    partition by review_number, manager_id, is_qualified order by qualified_on asc, qualifying_score desc, account_id asc
+                )
+        end as place
+    from stays
+),
+
+admitted as (
+    select
+        queued.*,
+        can_enter and place <= {{ policy['manager_capacity'] | int }} and not has_lost_its_place as is_admitted
+    from queued
+),
 
 listed as (
     select
-        stays.*,
-        held.place,
-        held.entered_number is not null as is_key
-    from stays
-    left join held on stays.account_id = held.account_id and stays.review_number = held.review_number
+        admitted.*,
+        coalesce({{ last_known('case when is_admitted then 1 when drops then 0 end') }} over (
+            partition by account_id order by review_number rows between unbounded preceding and current row
+        ), 0) = 1 as is_key
+    from admitted
 ),
 
 changing as (
