@@ -166,7 +166,8 @@ dated as (
         changing.*,
         {{ last_known('case when is_key and not was_key then reviewed_on end') }} over (
             partition by account_id order by review_number rows between unbounded preceding and current row
-        ) as entered_on
+        ) as entered_on,
+        count(case when is_key then 1 end) over (partition by review_number, manager_id) as list_count
     from changing
 ),
 
@@ -193,7 +194,8 @@ final as (
             when dated.rules_passed_count < {{ policy['rules_minimum'] | int }} then 'too few rules passed'
             when dated.score < {{ policy['enter_score'] }} then 'score below entry'
             when dated.has_lost_its_place then 'lost its place within a year'
-            else 'waits for a place'
+            when dated.list_count >= {{ policy['manager_capacity'] | int }} then 'waits for a place'
+            else 'accounts that qualified before it hold the places, and cannot enter themselves now'
         end as reason,
         case when dated.is_reviewed then dated.rules_passed end as rules_passed,
         case when dated.is_reviewed then dated.rules_failed end as rules_failed,
