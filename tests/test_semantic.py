@@ -97,7 +97,9 @@ def compare(connection: duckdb.DuckDBPyConnection, engine: MetricFlowEngine, agr
     """
     filters = [agreement.filter] if agreement.filter else []
     for dimension, column in (agreement.since or {}).items():
-        ((day,),) = connection.execute(f"select max({column}) from {agreement.table}").fetchall()
+        ((day,),) = connection.execute(
+            f"select max({column}) from {agreement.table} where {agreement.where}"
+        ).fetchall()
         filters.append(f"{{{{ TimeDimension('{dimension}', 'day') }}}} >= '{day}'")
     request = MetricFlowQueryRequest.create(
         metric_names=[agreement.metric],

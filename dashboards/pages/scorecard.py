@@ -133,7 +133,8 @@ def _metrics(release: Release) -> None:
         for place, row in zip(in_row(3), heads[start : start + 3], strict=False):
             with place:
                 _metric(release, row)
-    begun = first(found[found["value"].notna()])
+    # Coverage is that of the quarter to come.
+    begun = first(found[found["value"].notna() & (found["measure"] != "coverage")])
     if begun and begun.period_start:
         st.caption(f"Over the four quarters to {day(begun.period_end)}, against the four before.")
     if place := folded("All measures, with targets and what others have published", "all_measures"):
