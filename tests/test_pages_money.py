@@ -158,8 +158,10 @@ def test_stages_and_win_rates_are_those_of_the_deals(funnel: Any, full_run: Run)
     rates = rows_of(funnel, "win_rates_by_segment")
     found = full_run.query(
         "select segment, count(*), count(*) filter (where is_won) from core.opportunities "
-        "where not is_deleted and (is_won or is_lost or is_no_decision) group by segment"
+        "where not is_deleted and not is_before_losses and (is_won or is_lost or is_no_decision) group by segment"
     )
+    ((left_out,),) = full_run.query("select count(*) from core.opportunities where is_before_losses")
+    assert left_out > 100 and f"{left_out:,} won before a lost one is on record" in text(funnel)
     assert {row.member_name: (int(str(row.n)), int(str(row.won_count))) for row in rates.itertuples()} == {
         segment: (n, won) for segment, n, won in found
     }

@@ -189,7 +189,7 @@ def win_rates(release: Release, chosen: Chosen, dimension: str) -> pd.DataFrame:
         )
         parameters.append(list(chosen.managers))  # type: ignore[arg-type]
     found = release.rows(
-        "select * from (select member, member_name, n, won_count, win_rate, win_rate_low, win_rate_high, "
+        "select * from (select member, member_name, n, won_count - left_out_count as won_count, win_rate, win_rate_low, win_rate_high, "
         "win_rate_shrunk, win_rate_amount, mean_won_amount, median_cycle_days, "
         "(select any_value(role) from core.reps where is_current and rep_id = member and dimension = 'owner') as role "
         f"from funnel.win_rates where basis = 'closed' and dimension = ? and n > 0{within} "
@@ -203,7 +203,7 @@ def win_rates(release: Release, chosen: Chosen, dimension: str) -> pd.DataFrame:
 def win_rate_of_all(release: Release) -> pd.DataFrame:
     """The company's win rate over all deals decided so far; no row without any."""
     return release.rows(
-        "select win_rate, win_rate_low, win_rate_high, n from funnel.win_rates "
+        "select win_rate, win_rate_low, win_rate_high, n, left_out_count from funnel.win_rates "
         "where basis = 'closed' and dimension = 'company' and n > 0"
     )
 
@@ -656,6 +656,11 @@ def _win_rates(release: Release, chosen: Chosen) -> None:
         + "; ".join(f"{row.label} {row.value:.0%} of {row.n:,.0f}" for row in drawn.itertuples())
         + ".",
         caption="All deals ever decided, those without a decision as not won. Dashed: the company."
+        + (
+            f" Left out: {company['left_out_count']:,.0f} won before a lost one is on record."
+            if company["left_out_count"]
+            else ""
+        )
         + (f" The {MEMBERS_SHOWN} with most deals." if len(found) == MEMBERS_SHOWN else ""),
         labels={"member_name": DIMENSIONS[dimension]},
         formats={"mean_won_amount": "%,.0f", "median_cycle_days": "%.0f"},

@@ -5,6 +5,7 @@ A number is told as `(n, value, low, high)`; what cannot be told is None there.
 
 from __future__ import annotations
 
+import math
 import csv
 from collections.abc import Callable, Iterable
 from datetime import date
@@ -427,7 +428,9 @@ def judge(rule: dict[str, Any], told: Told, missing: list[str]) -> dict[str, Any
     status = status_of(value, rule)
     clear = None
     if value is not None:
-        clear = low is not None and high is not None and status_of(low, rule) == status_of(high, rule) == status
+        # An interval with one end has none on the other side.
+        ends = (-math.inf if low is None else low, math.inf if high is None else high)
+        clear = (low, high) != (None, None) and {status_of(end, rule) for end in ends} == {status}
     return {
         "n": n,
         "value": value,

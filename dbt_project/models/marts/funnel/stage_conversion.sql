@@ -1,10 +1,8 @@
 {%- set periods = ['quarter', 'year'] %}
 {%- set cell = 'period_type, period_start, segment, stage' %}
 with visits as (
-    select visits.*
-    from {{ ref('stage_visits') }} as visits
-    inner join {{ ref('opportunities') }} as deals on visits.opportunity_id = deals.opportunity_id
-    where not deals.is_before_losses
+    select * from {{ ref('stage_visits') }}
+    where not is_before_losses
 ),
 
 calendar as (

@@ -43,7 +43,8 @@ visits as (
         entries.*,
         deals.segment,
         deals.owner_id,
-        deals.opportunity_type
+        deals.opportunity_type,
+        deals.is_before_losses
     from entries
     inner join deals on entries.opportunity_id = deals.opportunity_id
     where entries.is_open and entries.stage is not null
@@ -82,6 +83,7 @@ final as (
             {{ second_count('visits.entered_at', 'coalesce(visits.exited_at, ' ~ end_of_day(as_of_date()) ~ ')') }} as double
         ) / 86400 as days,
         visits.exited_at is null as is_censored,
+        visits.is_before_losses,
         visits.entered_at,
         visits.exited_at,
         {{ as_of_date() }} as as_of_date
