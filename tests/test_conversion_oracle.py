@@ -258,7 +258,7 @@ def test_velocity_of_every_scope_and_period(told: dict[str, Any]) -> None:
     assert_same(told, "funnel.sales_velocity", least=300)
     for day in (DEMO_AS_OF, DEMO_PAST):
         missing, extra = alone(told, "funnel.sales_velocity", day)
-        # Who had no selling job in a period and decided no deal has no row; whose job is known is told in test_unit_tests.
+        # Who had no selling job in a period and decided no deal has no row; jobs are those of the unit tests.
         ours, _ = told["funnel.sales_velocity", day]
         assert {key[0] for key in missing} <= {"seller"}
         assert {n for key, (n,) in cells(ours, KEYS["funnel.sales_velocity"], ["n"]).items() if key in missing} <= {0}

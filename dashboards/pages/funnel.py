@@ -189,7 +189,8 @@ def win_rates(release: Release, chosen: Chosen, dimension: str) -> pd.DataFrame:
         )
         parameters.append(list(chosen.managers))  # type: ignore[arg-type]
     found = release.rows(
-        "select * from (select member, member_name, n, won_count - left_out_count as won_count, win_rate, win_rate_low, win_rate_high, "
+        "select * from (select member, member_name, n, won_count - left_out_count as won_count, "
+        "win_rate, win_rate_low, win_rate_high, "
         "win_rate_shrunk, win_rate_amount, mean_won_amount, median_cycle_days, "
         "(select any_value(role) from core.reps where is_current and rep_id = member and dimension = 'owner') as role "
         f"from funnel.win_rates where basis = 'closed' and dimension = ? and n > 0{within} "

@@ -5,8 +5,8 @@ A number is told as `(n, value, low, high)`; what cannot be told is None there.
 
 from __future__ import annotations
 
-import math
 import csv
+import math
 from collections.abc import Callable, Iterable
 from datetime import date
 from math import sqrt
