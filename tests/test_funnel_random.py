@@ -130,13 +130,6 @@ def test_random_histories_tie_and_are_what_the_oracle_says(
         """,
     )["broken"]
     assert broken == 0
-    # What is open in one table is open in the other.
-    assert warehouse.query(
-        "select opportunity_id, stage from core.opportunities "
-        "where is_open and not is_deleted and created_on is not null order by 1"
-    ) == warehouse.query(
-        "select opportunity_id, stage from funnel.pipeline_snapshots where snapshot_date = as_of_date order by 1"
-    )
     facts = funnel.load(directories)
     theirs = funnel.history(facts, AS_OF).rename(columns={"currency": "currency_source"})
     if theirs.empty:

@@ -510,36 +510,13 @@ def event_points(events: Iterable[Event]) -> Iterator[Point]:
         yield Point(at, 0, newest.new, oldest.old)
 
 
-def closing_ahead(points: list[Point], known: list[Version]) -> tuple[datetime, datetime] | None:
-    """From when a deal is said to be closed, and when it will have closed, where that is on a later day."""
-    last: list[Point] = []
-    for point in sorted(points, key=lambda point: (point.at, point.place)):
-        last = [*last, point] if is_closed(point.value) else []
-    if not last:
-        return None
-    told = []
-    for version, previous in zip(known, [None, *known], strict=False):
-        if version.row is not None and (dated_at(version, previous) or version.extracted_at) >= last[0].at:
-            told.append(
-                closed_moment(version.row) if is_closed(field_value("stage", version.row.get("stage"))) else None
-            )
-    if not told or told[0] is None or told[0].date() <= last[0].at.date() or told[-1] is None:
-        return None
-    return last[0].at, told[-1]
-
-
-def settled(
-    points: list[Point], created_at: datetime, end: datetime, ahead: tuple[datetime, datetime] | None = None
-) -> dict[datetime, Any]:
+def settled(points: list[Point], created_at: datetime, end: datetime) -> dict[datetime, Any]:
     """The values of one field from `created_at` on, by the moment they begin."""
     points = sorted(points, key=lambda point: (point.at, point.place))
     values = {created_at: points[0].before if points else None}
     for point in points:
-        at = point.at
-        if ahead and at >= ahead[0] and at.date() < ahead[1].date():
-            at = ahead[1]
-        if at < end:
-            values[max(at, created_at)] = point.value
+        if point.at < end:
+            values[max(point.at, created_at)] = point.value
     return values
 
 
@@ -550,8 +527,8 @@ def rate_day(row: Row, values: dict[str, dict[datetime, Any]], as_of: date) -> d
     if not is_closed(stages[-1][1]):
         return min(close_date, as_of)
     closed = closed_moment(row)
-    if is_closed(row.get("stage")) and closed and closed.date() <= as_of:
-        return closed.date()
+    if is_closed(row.get("stage")) and closed and (closed.date() <= as_of or close_date > as_of):
+        return min(closed.date(), as_of)
     others = [moment for moment, stage in stages if stage != stages[-1][1]]
     return min(moment for moment, _ in stages if not others or moment > others[-1]).date()
 
@@ -614,16 +591,12 @@ def make_deals(facts: Facts, as_of: date) -> list[Deal]:
         created_at = value_or_none(to_time, rows[-1].get("created_at")) if rows else None
         if created_at is None or created_at >= end:
             continue
-        points = {}
+        values = {}
         for name in STATE_FIELDS:
-            points[name] = list(event_points(events[opportunity_id, name]))
+            points = list(event_points(events[opportunity_id, name]))
             for place, version in enumerate(known, start=1):
-                points[name] += version_points(name, version, place, known[place - 2] if place > 1 else None)
-        ahead = closing_ahead(points["stage"], known)
-        values = {
-            name: settled(points[name], created_at, end, ahead if name in ("stage", "forecast_category") else None)
-            for name in STATE_FIELDS
-        }
+                points += version_points(name, version, place, known[place - 2] if place > 1 else None)
+            values[name] = settled(points, created_at, end)
         stretches = make_stretches(values, partial(rates.on, day=rate_day(rows[-1], values, as_of)))
         deals.append(Deal(opportunity_id, rows[-1].get("account_id"), created_at, stretches))
     return deals

@@ -145,7 +145,8 @@ current_states as (
     left join stage_starts on known.opportunity_id = stage_starts.opportunity_id
 ),
 
--- The row says on what day it closed; where it tells of a later closing, or of none, it closed when it came to its stage.
+-- The row says on what day it closed; where it tells of a later closing, or of none, it closed when it came to its stage. One whose
+-- close date was still to come then was not closed yet, whatever its stage.
 staged as (
     select
         current_states.*,
@@ -157,7 +158,14 @@ staged as (
         case
             when not stages.is_open and not row_stages.is_open and current_states.row_closed_on <= {{ as_of_date() }}
                 then current_states.row_closed_on
-            when not stages.is_open and current_states.has_history then current_states.stage_since
+            when
+                not stages.is_open and current_states.has_history and not coalesce(
+                    not row_stages.is_open
+                    and current_states.row_closed_on > {{ as_of_date() }}
+                    and current_states.close_date > {{ as_of_date() }},
+                    false
+                )
+                then current_states.stage_since
             when not stages.is_open then current_states.row_closed_on
         end as stated_closed_on,
         coalesce(not row_stages.is_open, false) as row_is_closed
@@ -356,7 +364,6 @@ final as (
         1 - cast(line_totals.net_of_priced as double) / nullif(cast(line_totals.list_of_priced as double), 0) as discount_share,
         cast(
             case
-                when rated.closed_on < rated.created_on then null
                 when rated.closed_on is not null then {{ day_count('rated.created_on', 'rated.closed_on') }}
                 else {{ day_count('rated.created_on', as_of_date()) }}
             end as bigint

@@ -32,7 +32,7 @@ created as (
 ),
 
 -- What an extract that no longer has the deal does not say stays as it was.
-stated_points as (
+points as (
     {%- for field, value in fields.items() %}
     select
         opportunity_id,
@@ -77,83 +77,9 @@ stated_points as (
     inner join created on events.opportunity_id = created.opportunity_id
 ),
 
--- The last closing: the stage points after the last one that is not closed.
-stage_points as (
-    select
-        stated_points.opportunity_id,
-        stated_points.since,
-        coalesce(not stages.is_open, false) as is_closed,
-        row_number() over (
-            partition by stated_points.opportunity_id order by stated_points.since, stated_points.source, stated_points.tie
-        ) as place
-    from stated_points
-    left join stages on stated_points.value = stages.stage
-    where stated_points.field = 'stage'
-),
-
-last_open_points as (
-    select
-        opportunity_id,
-        max(case when not is_closed then place end) as place
-    from stage_points
-    group by opportunity_id
-),
-
-last_closings as (
-    select
-        stage_points.opportunity_id,
-        min(stage_points.since) as since
-    from stage_points
-    inner join last_open_points on stage_points.opportunity_id = last_open_points.opportunity_id
-    where stage_points.place > coalesce(last_open_points.place, 0)
-    group by stage_points.opportunity_id
-),
-
-closing_versions as (
-    select
-        versions.opportunity_id,
-        versions.closing_at,
-        last_closings.since,
-        row_number() over (partition by versions.opportunity_id order by versions.seen_at, versions._batch_id) as place,
-        row_number() over (partition by versions.opportunity_id order by versions.seen_at desc, versions._batch_id desc) as place_from_end
-    from versions
-    inner join last_closings on versions.opportunity_id = last_closings.opportunity_id
-    where versions._operation = 'upsert' and versions.seen_at >= last_closings.since
-),
-
--- Said to be closed, and the day of closing was still to come.
-closings_ahead as (
-    select
-        first_said.opportunity_id,
-        first_said.since,
-        last_said.closing_at
-    from closing_versions as first_said
-    inner join closing_versions as last_said on first_said.opportunity_id = last_said.opportunity_id and last_said.place_from_end = 1
-    where first_said.place = 1 and cast(first_said.closing_at as date) > cast(first_said.since as date)
-),
-
-points as (
-    select
-        stated_points.opportunity_id,
-        stated_points.field,
-        stated_points.value_before,
-        stated_points.value,
-        stated_points.source,
-        stated_points.tie,
-        stated_points.is_silent_before,
-        stated_points.since as said_at,
-        coalesce(closings_ahead.closing_at, stated_points.since) as since
-    from stated_points
-    left join closings_ahead
-        on stated_points.opportunity_id = closings_ahead.opportunity_id
-        and stated_points.field in ('stage', 'forecast_category')
-        and stated_points.since >= closings_ahead.since
-        and cast(closings_ahead.closing_at as date) > cast(stated_points.since as date)
-),
-
 first_points as (
     select * from points
-    qualify row_number() over (partition by opportunity_id, field order by said_at, source, tie) = 1
+    qualify row_number() over (partition by opportunity_id, field order by since, source, tie) = 1
 ),
 
 since_created as (
@@ -163,7 +89,7 @@ since_created as (
         points.value,
         points.source,
         points.tie,
-        points.said_at,
+        points.since as said_at,
         greatest(points.since, created.created_at) as since
     from points
     inner join created on points.opportunity_id = created.opportunity_id

@@ -55,7 +55,6 @@ final as (
         coalesce(not stages.is_open, false) as is_closed,
         seen.is_dated,
         seen.close_date,
-        case when not stages.is_open then coalesce(seen.closed_at, cast(seen.close_date as timestamp)) end as closing_at,
         created.created_at,
         seen._extracted_at,
         seen.seen_at,
