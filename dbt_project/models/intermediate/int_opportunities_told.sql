@@ -364,6 +364,7 @@ final as (
         1 - cast(line_totals.net_of_priced as double) / nullif(cast(line_totals.list_of_priced as double), 0) as discount_share,
         cast(
             case
+                when rated.closed_on < rated.created_on then null
                 when rated.closed_on is not null then {{ day_count('rated.created_on', 'rated.closed_on') }}
                 else {{ day_count('rated.created_on', as_of_date()) }}
             end as bigint
