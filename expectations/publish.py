@@ -75,8 +75,10 @@ RECONCILIATION = [
         select count(*) as open_deals, (
             select count(*) from funnel.pipeline_snapshots where snapshot_date = as_of_date
         ) as in_snapshot
-        from {batch}
-        where is_open and not is_deleted and created_on is not null
+        from {batch} as deals
+        left join funnel.opportunity_history as states
+            on deals.opportunity_id = states.opportunity_id and states.valid_to is null
+        where deals.is_open and not deals.is_deleted and deals.created_on is not null and coalesce(states.is_open, true)
         having open_deals != in_snapshot
         """,
         sentence="{open_deals:,} deals are open but the snapshot of the as-of date has {in_snapshot:,}",
@@ -184,6 +186,24 @@ DISTRIBUTION = [
         sentence="owner {owner_id} of {deals:,} deals, for example {example}, is not among the users",
         why="A deal whose owner nobody knows is missing from its team's figures.",
         what_to_do="export every user, those who have left included",
+        severity="warning",
+    ),
+    no_rows(
+        "closed_deals_have_closed",
+        "core.opportunities",
+        """
+        select
+            case count(*) when 1 then '1 deal is' else count(*) || ' deals are' end as deals,
+            min(deals.opportunity_id) as example
+        from {batch} as deals
+        inner join funnel.opportunity_history as states
+            on deals.opportunity_id = states.opportunity_id and states.valid_to is null
+        where deals.is_open and not deals.is_deleted and not states.is_open
+        having count(*) > 0
+        """,
+        sentence="{deals} in a closed stage with a closing to come, for example {example}: open, in no snapshot",
+        why="What is won on a day that has not come is neither booked nor in the pipeline of any week.",
+        what_to_do="have deals closed on the day they close, or correct the close date",
         severity="warning",
     ),
     no_rows(

@@ -59,7 +59,7 @@ def test_the_summary_says_where_the_release_is_what_the_gates_said_and_what_next
         "8,800",
         "Landing gate: passed",
         "8,927 landed = 8,927 accepted + 0 quarantined + 0 superseded",
-        "Publish gate: 15 of 15 expectations met",
+        "Publish gate: 16 of 16 expectations met",
         "Next: ",
     ):
         assert words in maven_run.output

@@ -19,6 +19,7 @@ w1,a1,s1,Won,new_business,Closed Won,1000,2026-01-05T09:00:00Z,2026-02-10,2026-0
 w2,a2,s1,Won without amount,new_business,Closed Won,,2026-01-05T09:00:00Z,2026-02-10,2026-02-10T15:00:00Z,,x
 w3,a2,s1,A credit entered as a deal,new_business,Closed Won,-40,2026-01-05T09:00:00Z,2026-02-11,2026-02-11T15:00:00Z,,
 w4,a1,s1,A correction,new_business,Closed Won,-100,2026-01-05T09:00:00Z,2026-02-11,2026-02-11T15:00:00Z,,
+ahead,a1,s1,Won next month,new_business,Closed Won,700,2026-01-05T09:00:00Z,2026-04-20,,,
 alone,a1,s9,Nobody above,new_business,Proposal,900,2026-01-05T09:00:00Z,2026-01-20,,,
 lost,a1,s9,Nobody above,new_business,Closed Lost,900,2026-01-05T09:00:00Z,2026-01-20,2026-01-20T10:00:00Z,,
 stranger,a9,s8,Nobody knows the owner or the account,new_business,Proposal,800,2026-01-05T09:00:00Z,2026-01-20,,,
@@ -26,6 +27,12 @@ won_by_stranger,a9,s8,The same,new_business,Closed Won,60,2026-01-05T09:00:00Z,2
 orphan,,s1,Of no account,new_business,Proposal,300,2026-01-05T09:00:00Z,2026-05-20,,,
 backwards,a1,s1,Backwards,new_business,Closed Lost,10,2026-02-20T09:00:00Z,2026-02-10,2026-02-10T09:00:00Z,,
 '''
+
+
+CHANGES = """\
+change_id,opportunity_id,field,old_value,new_value,changed_at
+c1,ahead,stage,Negotiation,Closed Won,2026-02-25T10:00:00Z
+"""
 
 
 @pytest.fixture(scope="module")
@@ -36,6 +43,7 @@ def rough(tmp_path_factory: pytest.TempPathFactory) -> Run:
         crm_users=USERS + "s9,Nils Solo,account_executive,,North,Enterprise,2022-09-12\n",
         crm_accounts=ACCOUNTS,
         crm_opportunities=DEALS,
+        crm_opportunity_changes=CHANGES,
     )
     run = sightline(folder / "home with a space", "run", "--extract", extract)
     assert run.exit_code == 0, run.output
@@ -44,6 +52,13 @@ def rough(tmp_path_factory: pytest.TempPathFactory) -> Run:
 
 def test_an_owner_who_is_not_among_the_users_is_said_with_the_number_of_deals(rough: Run) -> None:
     assert "Warning: owner s8 of 2 deals, for example stranger, is not among the users" in rough.output
+
+
+def test_a_deal_that_will_be_won_next_month_is_open_and_said_to_be_in_no_snapshot(rough: Run) -> None:
+    assert rough.query("select is_open, is_won from core.opportunities where opportunity_id = 'ahead'") == [
+        (True, False)
+    ]
+    assert "1 deal is in a closed stage with a closing to come, for example ahead: open, in no snapshot" in rough.output
 
 
 def test_an_account_whose_wins_come_to_nothing_has_no_share_of_what_was_won(rough: Run) -> None:
