@@ -52,6 +52,7 @@ create table core.united_accounts (source varchar, source_account_id varchar, sa
 create table core.reps (rep_id varchar);
 create table funnel.win_rates (basis varchar, dimension varchar, won_count bigint, win_rate double);
 create table funnel.pipeline_snapshots (snapshot_date date, as_of_date date);
+create table funnel.opportunity_history (opportunity_id varchar, is_open boolean, valid_to timestamp);
 create table key_accounts.concentration (dimension varchar, period_type varchar, won_amount decimal(18, 4));
 create table reconciliation.booking_bridge (period_type varchar, currency_basis varchar, line varchar,
     amount decimal(18, 4));
@@ -76,6 +77,7 @@ insert into core.united_accounts values ('hubspot', '7', 'salesforce', '001', nu
 insert into core.reps values ('s1');
 insert into funnel.win_rates values ('closed', 'company', 3, 0.5);
 insert into funnel.pipeline_snapshots values ('2026-03-01', '2026-03-01'), ('2026-02-22', '2026-03-01');
+insert into funnel.opportunity_history values ('o2', false, '2026-02-01'), ('o2', true, null), ('o1', false, null);
 insert into key_accounts.concentration values ('account', 'all', 70), ('seller', 'all', 1);
 insert into reconciliation.booking_bridge values
     ('year', 'reporting', 'bookings', 50), ('year', 'source', 'bookings', 7);
@@ -98,6 +100,7 @@ insert into core.opportunities values
     ('o1', 'a1', 's9', null, null, 100, null, 'JPY', true, false, false, '2026-01-01', '2026-02-01', '2026-03-01'),
     ('o2', 'a1', 's1', 'Sam', 9000, 9000, null, 'USD', false, true, false, '2026-01-01', '2026-02-01', '2026-03-01'),
     ('o3', 'a1', 's1', 'Sam', 9000, 9000, null, 'USD', true, false, false, '2026-01-01', '2026-02-01', '2026-03-01');
+insert into funnel.opportunity_history values ('o3', false, null);
 insert into funnel.win_rates values ('closed', 'company', 7, 0.9);
 insert into core.united_accounts values ('hubspot', '8', 'salesforce', '001', 'hubspot has no account 8');
 insert into key_accounts.concentration values ('account', 'all', 5);
