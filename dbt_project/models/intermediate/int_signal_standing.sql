@@ -11,7 +11,10 @@ calendar as (
     select
         month_start,
         month_start = max(month_start) over () as is_newest
-    from (select distinct month_start from {{ ref('calendar') }} where month_start <= {{ as_of_date() }}) as months
+    from (
+        select distinct month_start from {{ ref('calendar') }}
+        where month_start <= {{ as_of_date() }}
+    ) as months
 ),
 
 parts as (
@@ -91,7 +94,9 @@ fired as (
     inner join calendar
         on closed.closed_month < calendar.month_start
         and (closed.segment = 'all' or calendar.is_newest)
-    group by calendar.month_start, {{ more | replace('signal', 'closed.signal') }}closed.segment, closed.opportunity_type, closed.stage, closed.part
+    group by
+        calendar.month_start, {{ more | replace('signal', 'closed.signal') }}closed.segment, closed.opportunity_type, closed.stage,
+        closed.part
 ),
 {% endfor %}
 
@@ -177,7 +182,9 @@ summed as (
         {%- for cell in 'abcd' %}
         cast(sum(all_{{ cell }}) as double) as {{ cell }},
         {%- endfor %}
-        {%- for name, group, x, y in [('r', 'all', 'a', 'd'), ('s', 'all', 'b', 'c'), ('r_without', 'without', 'a', 'd'), ('s_without', 'without', 'b', 'c')] %}
+        {%- for name, group, x, y in [
+            ('r', 'all', 'a', 'd'), ('s', 'all', 'b', 'c'), ('r_without', 'without', 'a', 'd'), ('s_without', 'without', 'b', 'c')
+        ] %}
         cast(sum(cast(
             cast({{ group }}_{{ x }} as double) * cast({{ group }}_{{ y }} as double)
             / nullif(cast({{ group }}_a + {{ group }}_b + {{ group }}_c + {{ group }}_d as double), 0) as decimal(38, 18)
@@ -197,7 +204,8 @@ logged as (
 averaged as (
     select
         logged.*,
-        cast(sum(cast(log_without as decimal(38, 18))) over (partition by month_start, signal, segment) as double) / {{ parts | length }} as mean_log
+        cast(sum(cast(log_without as decimal(38, 18))) over (partition by month_start, signal, segment) as double)
+        / {{ parts | length }} as mean_log
     from logged
 ),
 
