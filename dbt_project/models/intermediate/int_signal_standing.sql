@@ -165,7 +165,7 @@ left_out as (
         part,
         {%- for cell in 'abcd' %}
         sum({{ cell }}) over in_stratum as all_{{ cell }},
-        sum({{ cell }}) over in_stratum - {{ cell }} as without_{{ cell }}{{ ',' if not loop.last }}
+        (sum({{ cell }}) over in_stratum) - {{ cell }} as without_{{ cell }}{{ ',' if not loop.last }}
         {%- endfor %}
     from counted
     window in_stratum as (partition by month_start, signal, segment, {{ stratum }})
