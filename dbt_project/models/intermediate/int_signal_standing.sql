@@ -2,6 +2,8 @@
 {#- Deals are dealt out to sixteen parts by the first digit of a hash; each estimate is made again without each of them. -#}
 {%- set parts = '0123456789abcdef' %}
 {%- set stratum = 'opportunity_type, stage' %}
+{#- Sums of shares in one length: the longer they grow, the fewer decimals Spark leaves them. -#}
+{%- set shares = 'decimal(20, 12)' %}
 -- How each signal had done by the beginning of each month, on deals decided before it; in each segment, by the newest month.
 with policy as (
     select * from {{ ref('signals') }}
@@ -77,8 +79,8 @@ fired as (
         closed.opportunity_type,
         closed.stage,
         closed.part,
-        sum(closed.share) as share,
-        sum(closed.bad_share) as bad_share
+        cast(sum(closed.share) as {{ shares }}) as share,
+        cast(sum(closed.bad_share) as {{ shares }}) as bad_share
     from (
         select
             {{ more }}segment,
@@ -86,8 +88,8 @@ fired as (
             stage,
             part,
             closed_month,
-            sum(share) as share,
-            sum(case when is_bad then share else 0 end) as bad_share
+            cast(sum(share) as {{ shares }}) as share,
+            cast(sum(case when is_bad then share else 0 end) as {{ shares }}) as bad_share
         from {{ rows }}
         group by {{ more }}segment, opportunity_type, stage, part, closed_month
     ) as closed
@@ -134,10 +136,12 @@ counted as (
         strata.opportunity_type,
         strata.stage,
         parts.part,
-        coalesce(seen_fired.bad_share, 0) as a,
-        coalesce(seen_fired.share - seen_fired.bad_share, 0) as b,
-        coalesce(seen.bad_share, 0) - coalesce(seen_fired.bad_share, 0) as c,
-        coalesce(seen.share - seen.bad_share, 0) - coalesce(seen_fired.share - seen_fired.bad_share, 0) as d
+        cast(coalesce(seen_fired.bad_share, 0) as {{ shares }}) as a,
+        cast(coalesce(seen_fired.share - seen_fired.bad_share, 0) as {{ shares }}) as b,
+        cast(coalesce(seen.bad_share, 0) - coalesce(seen_fired.bad_share, 0) as {{ shares }}) as c,
+        cast(
+            coalesce(seen.share - seen.bad_share, 0) - coalesce(seen_fired.share - seen_fired.bad_share, 0) as {{ shares }}
+        ) as d
     from strata
     cross join policy
     cross join parts
@@ -164,8 +168,8 @@ left_out as (
         segment,
         part,
         {%- for cell in 'abcd' %}
-        sum({{ cell }}) over in_stratum as all_{{ cell }},
-        (sum({{ cell }}) over in_stratum) - {{ cell }} as without_{{ cell }}{{ ',' if not loop.last }}
+        cast(sum({{ cell }}) over in_stratum as {{ shares }}) as all_{{ cell }},
+        cast((sum({{ cell }}) over in_stratum) - {{ cell }} as {{ shares }}) as without_{{ cell }}{{ ',' if not loop.last }}
         {%- endfor %}
     from counted
     window in_stratum as (partition by month_start, signal, segment, {{ stratum }})
