@@ -14,7 +14,7 @@ import pandas as pd
 import pytest
 
 from tests.conftest import DEMO_AS_OF, DEMO_PAST, Run
-from tests.oracles import conversion
+from tests.oracles import conversion, funnel
 from tests.oracles.conversion import BACK, FORWARD, LOST, NO_DECISION
 from tests.warehouse import Warehouse
 
@@ -130,6 +130,10 @@ def told(demo_extract: Path, demo_release: Path, demo_release_past: Path) -> dic
         with duckdb.connect(str(database), read_only=True) as connection:
             for table, frame in ours.items():
                 said[table, day] = frame, connection.execute(f"from {table}").df()
+            said["jobs", day] = connection.execute(
+                "select rep_id, role in ('account_executive', 'account_manager', 'development_rep'), "
+                "greatest(valid_from, hired_on), least(valid_to - 1, terminated_on) from core.reps"
+            ).fetchall()
     return said
 
 
@@ -258,10 +262,16 @@ def test_velocity_of_every_scope_and_period(told: dict[str, Any]) -> None:
     assert_same(told, "funnel.sales_velocity", least=300)
     for day in (DEMO_AS_OF, DEMO_PAST):
         missing, extra = alone(told, "funnel.sales_velocity", day)
-        # Who had no selling job in a period and decided no deal has no row; jobs are those of the unit tests.
+        # Who had no selling job in a period and decided no deal has no row.
         ours, _ = told["funnel.sales_velocity", day]
-        assert {key[0] for key in missing} <= {"seller"}
         assert {n for key, (n,) in cells(ours, KEYS["funnel.sales_velocity"], ["n"]).items() if key in missing} <= {0}
+        for scope_type, seller, period_type, start in missing:
+            assert scope_type == "seller"
+            _, end = funnel.period_of(start, period_type)
+            jobs = [job for who, *job in told["jobs", day] if who == seller]
+            assert jobs, seller
+            for is_selling, first, last in jobs:
+                assert not is_selling or first > end or (last is not None and last < start), (seller, start)
         # Who counts as a seller without a deal is not written down; whoever does has nothing to show.
         _, theirs = told["funnel.sales_velocity", day]
         assert {n for key, (n,) in cells(theirs, KEYS["funnel.sales_velocity"], ["n"]).items() if key in extra} <= {0}
