@@ -199,6 +199,8 @@ def test_a_refused_batch_leaves_the_last_release_and_a_rollback_returns_to_any(
 @pytest.mark.long
 def test_a_refused_mart_leaves_the_last_release(home: Path, tmp_path: Path) -> None:
     many = OPPORTUNITIES + "".join(LATE.replace("o5", f"x{number}") + "\n" for number in range(60))
+    # A loss is on record before the wins, or they would count in no rate.
+    many += "l1,a2,s2,Ice rink,new_business,Closed Lost,90,2026-01-04T09:00:00Z,2026-01-31,2026-01-31T09:00:00Z\n"
     published(home, write_extract(tmp_path / "x", crm_opportunities=many))
     release = os.readlink(home / "published" / "current")
     # Nothing is wrong with any row, but the win rate jumps.
