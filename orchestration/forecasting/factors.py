@@ -33,7 +33,7 @@ def explain(
     frame = reviews.frame
     seen = reviews.seen(rows, model.columns)
     ends = reviews.ends["days"][rows]
-    horizon = reviews.horizon_columns(rows, ends, model.pace)
+    horizon = reviews.horizon_columns(rows, ends, model.clock)
     now = _chance(model, calibration, reviews, rows, np.column_stack([seen, horizon]))
     won = base[(reviews.outcome[base] == WON) & (reviews.closed_on[base] < model.quarter)]
     stage = frame["stage_order"].to_numpy(dtype=np.float64, na_value=-1)

@@ -17,12 +17,15 @@ import numpy as np
 from orchestration.forecasting.features import FEATURES, Columns, Feature, Floats, choose_columns, refuse_oracles
 from orchestration.forecasting.policy import ForecastPolicy
 from orchestration.forecasting.pooled import pooled_chances
-from orchestration.forecasting.reviews import HORIZONS, LOST, OPEN, WON, Ints, Reviews
+from orchestration.forecasting.reviews import HORIZONS, LOST, OPEN, WON, Clock, Ints, Reviews
 from orchestration.forecasting.trees import Trees, grow, log_odds_of, logistic
 
 # How the pairs a model learns from are shared out among the horizons.
 PAIR_SHARES = {"month": 0.15, "quarter": 0.35, "next_quarter": 0.15, "days": 0.15, "ever": 0.20}
-ROUNDS = (60, 60, 30)
+ROUNDS = (75, 60, 30)
+RATES = (0.2, 0.1, 0.1)
+# Quarters without which nothing is known of how a calibration does in others.
+LEAST_QUARTERS = 3
 GUARDED_ROWS = 8_000
 MODEL, POOLED = "model", "stage_age"
 
@@ -49,7 +52,7 @@ class QuarterModel:
 
     Attributes:
         quarter: first day; everything it rests on lies before.
-        pace: how fast deals end by weeks left in the quarter.
+        clock: how time passes for deals.
         trees: ends, won, lost; None below the data floor.
         refused: a sentence for each feature that was not used.
         pairs: reviews and horizons it was trained on.
@@ -57,7 +60,7 @@ class QuarterModel:
 
     quarter: int
     columns: Columns
-    pace: Floats
+    clock: Clock
     trees: tuple[Trees, Trees, Trees] | None
     refused: list[str]
     closed_deals: int
@@ -67,7 +70,7 @@ class QuarterModel:
         return {
             "quarter": self.quarter,
             "columns": {"features": self.columns.features, "values": self.columns.values},
-            "pace": self.pace.tolist(),
+            "clock": self.clock.to_json(),
             "trees": [tree.to_json() for tree in self.trees] if self.trees else None,
             "refused": self.refused,
             "closed_deals": self.closed_deals,
@@ -80,7 +83,7 @@ class QuarterModel:
         return cls(
             quarter=content["quarter"],
             columns=Columns(**content["columns"]),
-            pace=np.array(content["pace"], dtype=np.float64),
+            clock=Clock(**content["clock"]),
             trees=tuple(Trees.from_json(tree) for tree in trees) if trees else None,  # type: ignore[arg-type]
             refused=content["refused"],
             closed_deals=content["closed_deals"],
@@ -106,41 +109,35 @@ def train(
     ended = base[reviews.closed_on[base] < cutoff]
     closed_deals = len(np.unique(reviews.deal[ended]))
     if closed_deals < policy.closed_deals_floor:
-        return QuarterModel(cutoff, Columns([], []), np.ones(0), None, [], closed_deals, 0)
+        return QuarterModel(cutoff, Columns([], []), Clock([], {}, 0.0), None, [], closed_deals, 0)
     usable, refused = _usable(reviews, base, cutoff, policy, features)
     columns = choose_columns(reviews.frame.iloc[base], usable)
-    pace = reviews.learn_pace(base, cutoff)
+    clock = reviews.learn_clock(base, cutoff)
     matrices, results = [], []
     for number, (horizon, share) in enumerate(PAIR_SHARES.items()):
         ends = reviews.ends[horizon]
         rows = base[(ends[base] < cutoff) & (ends[base] > reviews.day[base])]
         rows = _drawn(reviews, rows, int(policy.training_pairs * share), number)
-        matrices.append(np.column_stack([reviews.seen(rows, columns), reviews.horizon_columns(rows, ends[rows], pace)]))
+        of_horizon = reviews.horizon_columns(rows, ends[rows], clock)
+        matrices.append(np.column_stack([reviews.seen(rows, columns), of_horizon]))
         results.append(reviews.result(rows, ends[rows]))
     matrix, result = np.concatenate(matrices), np.concatenate(results)
     ends_by_then = result != OPEN
     is_won = result == WON
     if ends_by_then.sum() < policy.closed_deals_floor:
-        return QuarterModel(cutoff, columns, pace, None, refused, closed_deals, len(result))
+        return QuarterModel(cutoff, columns, clock, None, refused, closed_deals, len(result))
     with one_thread():
         trees = (
-            grow(matrix, ends_by_then, ROUNDS[0]),
-            grow(matrix[ends_by_then], is_won[ends_by_then], ROUNDS[1]),
-            grow(matrix[ends_by_then & ~is_won], (result == LOST)[ends_by_then & ~is_won], ROUNDS[2]),
+            grow(matrix, ends_by_then, ROUNDS[0], RATES[0]),
+            grow(matrix[ends_by_then], is_won[ends_by_then], ROUNDS[1], RATES[1]),
+            grow(matrix[ends_by_then & ~is_won], (result == LOST)[ends_by_then & ~is_won], ROUNDS[2], RATES[2]),
         )
-    return QuarterModel(cutoff, columns, pace, trees, refused, closed_deals, len(result))
+    return QuarterModel(cutoff, columns, clock, trees, refused, closed_deals, len(result))
 
 
 @contextmanager
-def one_thread(model: QuarterModel | None = None) -> Iterator[None]:
-    """Sums over threads come in whatever order the threads end: one thread gives the same trees everywhere.
-
-    Args:
-        model: without compiled trees nothing is done, and nothing is loaded.
-    """
-    if model is not None and not (model.trees and any(tree.compiled for tree in model.trees)):
-        yield
-        return
+def one_thread() -> Iterator[None]:
+    """Sums over threads come in whatever order the threads end: one thread grows the same trees everywhere."""
     import sklearn.ensemble  # noqa: F401  its threads are there to be limited once it is loaded
     from threadpoolctl import threadpool_limits
 
@@ -164,7 +161,7 @@ def raw_chances(model: QuarterModel, reviews: Reviews, rows: Ints) -> Floats:
     seen = reviews.seen(rows, model.columns)
     for number, horizon in enumerate(HORIZONS):
         ends = reviews.ends[horizon][rows]
-        matrix = np.column_stack([seen, reviews.horizon_columns(rows, ends, model.pace)])
+        matrix = np.column_stack([seen, reviews.horizon_columns(rows, ends, model.clock)])
         closes, wins, loses = (trees.chance(matrix) for trees in model.trees)
         is_over = ends <= reviews.day[rows]
         told[:, number, 0] = np.where(is_over, 0.0, closes)
@@ -198,19 +195,29 @@ def calibrated_chances(raw: Floats, calibrations: list[Calibration], ends: Float
 
 
 def choose_calibration(chances: list[Floats], outcomes: list[Floats]) -> Calibration:
-    """None, Platt or isotonic, whichever told the newest quarter best when learnt on those before it.
+    """None, Platt or isotonic: the one that is surely better, else none.
+
+    Each is learnt without one of the quarters and held against it, in turn; what it gains over no calibration (log
+    loss) has to be more than the standard error of these gains. A calibration of few quarters is mostly their chance.
 
     Args:
         chances, outcomes: out of time, a quarter each, oldest first: chances of winning, and 1 where it was won.
     """
     filled = [(p, y) for p, y in zip(chances, outcomes, strict=True) if len(p) >= 100 and 0 < y.sum() < len(y)]
-    if len(filled) < 2:
+    if len(filled) < LEAST_QUARTERS:
         return Calibration()
-    before = _stacked(filled[:-1])
-    newest = filled[-1]
-    tried = {kind: _calibrate(kind, *before) for kind in ("none", "platt", "isotonic")}
-    losses = {kind: log_loss(calibration.apply(newest[0]), newest[1]) for kind, calibration in tried.items()}
-    return _calibrate(min(losses, key=lambda kind: losses[kind]), *_stacked(filled))
+    as_told = np.array([log_loss(p, y) for p, y in filled])
+    chosen, sure = "none", 0.0
+    for kind in ("platt", "isotonic"):
+        losses = []
+        for place, (p, y) in enumerate(filled):
+            others = _stacked(filled[:place] + filled[place + 1 :])
+            losses.append(log_loss(_calibrate(kind, *others).apply(p), y))
+        gains = as_told - np.array(losses)
+        surely = float(gains.mean() - gains.std(ddof=1) / np.sqrt(len(gains)))
+        if surely > sure:
+            chosen, sure = kind, surely
+    return _calibrate(chosen, *_stacked(filled))
 
 
 def log_loss(chance: Floats, outcome: Floats) -> float:

@@ -28,7 +28,6 @@ from orchestration.forecasting.outcome_model import (
     choose_calibration,
     is_known,
     log_loss,
-    one_thread,
     pooled_of_quarter,
     raw_chances,
     train,
@@ -350,8 +349,8 @@ class Shelf:
                 missing.append(here)
         if missing:
             places = np.concatenate(missing)
-            with one_thread(model):
-                raw[places] = raw_chances(model, reviews, rows[places])
+            # Each review's chance is a sum of its own: threads share the reviews, and change nothing.
+            raw[places] = raw_chances(model, reviews, rows[places])
         if missing or len(kept) > len(days):
             self._keep_chances(
                 key,

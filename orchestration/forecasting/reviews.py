@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import zlib
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
@@ -19,7 +19,9 @@ WON, LOST, NO_DECISION, OPEN = range(4)
 # The end of the month, of the quarter, of those after them, `horizon_days` and `ever_days` from the review.
 HORIZONS = ("month", "quarter", "next_month", "next_quarter", "days", "ever")
 FAR = 10**7
-PACE_WEEKS, PACE_STRENGTH = 14, 50
+SEASONS, PACE_WEEKS, PACE_STRENGTH = 4, 14, 50
+# Reviews from which a type and stage has a time of its own, and the least it is taken for, in days.
+NEEDED_REVIEWS, NEEDED_LEAST = 30, 3.0
 
 
 @dataclass
@@ -28,11 +30,13 @@ class Calendar:
 
     Attributes:
         starts, ends: per period type, the period's first and last day for each day.
+        season: which quarter of the fiscal year each day lies in, from 0.
     """
 
     first: int
     starts: dict[str, Ints]
     ends: dict[str, Ints]
+    season: Ints
 
     def end_of(self, period: str, day: Ints) -> Ints:
         return self.ends[period][day - self.first]
@@ -43,6 +47,24 @@ class Calendar:
     def next_end(self, period: str, day: Ints) -> Ints:
         """The end of the period after the one of the day; the calendar reaches two years beyond the as-of date."""
         return self.end_of(period, self.end_of(period, day) + 1)
+
+
+@dataclass(frozen=True)
+class Clock:
+    """How time passes for deals, learnt from what had ended before a cut-off.
+
+    Attributes:
+        pace: seasons × weeks left in the quarter: how fast deals end, beside all weeks.
+        needed: by type and stage, the median days from a review in it until a deal that was won closed.
+        usual: the same of all types and stages, for those with too few reviews.
+    """
+
+    pace: list[list[float]]
+    needed: dict[str, dict[str, float]]
+    usual: float
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
 
 
 @dataclass
@@ -66,7 +88,7 @@ class Reviews:
     Attributes:
         ends: per horizon the last day that counts.
         closed_on, outcome: of the deal, as known on the as-of date; FAR and OPEN while it is open.
-        stage, time, kind: numbers for the stage, the time in it and the type of deal; `kinds` are the types' names.
+        stage, time, kind: numbers for the stage, the time in it and the type of deal; `stages` and `kinds` are names.
         lot: a number drawn by the deal's id and the day, the same in every run.
         quarter: first day of the fiscal quarter of the review.
     """
@@ -82,6 +104,7 @@ class Reviews:
     closed_on: Ints
     outcome: Ints
     stage: Ints
+    stages: list[str]
     time: Ints
     kind: Ints
     kinds: list[str]
@@ -95,32 +118,59 @@ class Reviews:
         """What the model sees of the deals at these reviews."""
         return design(self.frame.iloc[rows], columns)
 
-    def learn_pace(self, base: Ints, cutoff: int) -> Floats:
-        """How fast deals end by weeks left in the quarter, beside all weeks: ends within seven days of a review.
+    def learn_clock(self, base: Ints, cutoff: int) -> Clock:
+        """What the reviews of `base` tell of time, from what had ended before the cut-off."""
+        rows = base[self.is_week_end[base]]
+        won = rows[(self.outcome[rows] == WON) & (self.closed_on[rows] < cutoff)]
+        if not len(won):
+            return Clock(self._learn_pace(rows, cutoff).tolist(), {}, NEEDED_LEAST)
+        left = pd.DataFrame(
+            {"kind": self.kind[won], "stage": self.stage[won], "days": (self.closed_on - self.day)[won]}
+        )
+        needed: dict[str, dict[str, float]] = {}
+        told = left.groupby(["kind", "stage"], sort=True, as_index=False)["days"].agg(["median", "size"])
+        for kind, stage, median, size in told.itertuples(index=False):
+            if size >= NEEDED_REVIEWS:
+                needed.setdefault(self.kinds[kind], {})[self.stages[stage]] = max(float(median), NEEDED_LEAST)
+        usual = max(float(left["days"].median()), NEEDED_LEAST)
+        return Clock(self._learn_pace(rows, cutoff).tolist(), needed, usual)
 
-        A week counts as `PACE_STRENGTH` endings at the usual pace besides its own.
+    def _learn_pace(self, rows: Ints, cutoff: int) -> Floats:
+        """How fast deals end by season and weeks left in the quarter: what ends within seven days of a week's end.
+
+        A week counts as `PACE_STRENGTH` endings at the usual pace besides its own, and that of a season as so many at
+        the pace the week has in all seasons: quarters end in a rush, and years with a holiday.
         """
-        rows = base[self.is_week_end[base] & (self.day[base] + 7 < cutoff)]
+        rows = rows[self.day[rows] + 7 < cutoff]
         if not len(rows):
-            return np.ones(PACE_WEEKS)
+            return np.ones((SEASONS, PACE_WEEKS))
         has_ended = self.closed_on[rows] <= self.day[rows] + 7
-        middle = self.day[rows] + 4
-        weeks = np.minimum((self.calendar.end_of("quarter", middle) - middle) // 7, PACE_WEEKS - 1)
+        place = self._week_of(self.day[rows] + 4)
         usual = max(float(has_ended.mean()), 1e-9)
-        ended = np.bincount(weeks[has_ended], minlength=PACE_WEEKS)
-        expected = np.bincount(weeks, minlength=PACE_WEEKS) * usual
-        return (ended + PACE_STRENGTH) / (expected + PACE_STRENGTH)
+        ended = np.bincount(place[has_ended], minlength=SEASONS * PACE_WEEKS).reshape(SEASONS, PACE_WEEKS)
+        expected = np.bincount(place, minlength=SEASONS * PACE_WEEKS).reshape(SEASONS, PACE_WEEKS) * usual
+        every = (ended.sum(axis=0) + PACE_STRENGTH) / (expected.sum(axis=0) + PACE_STRENGTH)
+        return (ended + PACE_STRENGTH) / (expected + PACE_STRENGTH / every)
 
-    def horizon_columns(self, rows: Ints, ends: Ints, pace: Floats) -> Floats:
-        """Of a horizon: days to its end at the pace of their weeks, to the quarter's end, and on to the close date."""
+    def _week_of(self, day: Ints) -> Ints:
+        """Place of the days' weeks in a table of seasons × weeks left in the quarter."""
+        weeks = np.minimum((self.calendar.end_of("quarter", day) - day) // 7, PACE_WEEKS - 1)
+        return self.calendar.season[day - self.calendar.first] * PACE_WEEKS + weeks
+
+    def horizon_columns(self, rows: Ints, ends: Ints, clock: Clock) -> Floats:
+        """Of a horizon: days to its end at the pace of their weeks, days to the quarter's end and on to the close date,
+        and how many times over the first are what deals that are won need from the stage on."""
         day, close = self.day[rows], self.close_on[rows]
         beyond = np.where(close == FAR, np.nan, close - ends)
         every = np.arange(self.calendar.first, self.calendar.first + len(self.calendar.ends["quarter"]))
-        weeks = np.minimum((self.calendar.end_of("quarter", every) - every) // 7, PACE_WEEKS - 1)
-        walked = np.concatenate([[0.0], np.cumsum(pace[weeks])])
+        walked = np.concatenate([[0.0], np.cumsum(np.array(clock.pace).ravel()[self._week_of(every)])])
         last = np.minimum(ends, every[-1]) - self.calendar.first
         paced = walked[last + 1] - walked[day - self.calendar.first + 1]
-        return np.column_stack([paced, self.calendar.end_of("quarter", day) - day, beyond])
+        needed = np.array(
+            [[clock.needed.get(kind, {}).get(stage, clock.usual) for stage in self.stages] for kind in self.kinds]
+        )
+        times = paced / needed[self.kind[rows], self.stage[rows]]
+        return np.column_stack([paced, self.calendar.end_of("quarter", day) - day, beyond, times])
 
     def result(self, rows: Ints, ends: Ints) -> Ints:
         """What the deals had come to by the end of the horizon."""
@@ -190,6 +240,7 @@ def arrange_reviews(frame: pd.DataFrame, calendar: Calendar, deals: Deals, polic
         closed_on=deals.closed_on[place],
         outcome=deals.outcome[place],
         stage=_numbered(frame["stage"]),
+        stages=["", *(str(name) for name in sorted(frame["stage"].dropna().unique()))],
         time=_numbered(frame["stage_time"]),
         kind=kind.astype(np.int64),
         kinds=[str(name) for name in kinds],
@@ -207,15 +258,17 @@ def _as_doubles(frame: pd.DataFrame) -> pd.DataFrame:
 def _read_calendar(built: BuiltTables) -> Calendar:
     table = built.connection.execute(
         f"""
-        select day, month_start, month_end, quarter_start, quarter_end
+        select day, month_start, month_end, quarter_start, quarter_end, fiscal_quarter
         from {built.name("core", "calendar")} order by day
         """
     ).df()
+    season = table.pop("fiscal_quarter").to_numpy(dtype=np.int64) - 1
     days = {name: _days(table[name]) for name in table}
     return Calendar(
         first=int(days["day"][0]),
         starts={"month": days["month_start"], "quarter": days["quarter_start"]},
         ends={"month": days["month_end"], "quarter": days["quarter_end"]},
+        season=season,
     )
 
 

@@ -85,8 +85,11 @@ ARRAYS: dict[str, type] = {
 }
 
 
-def grow(matrix: Floats, outcome: npt.NDArray[np.bool_], rounds: int) -> Trees:
+def grow(matrix: Floats, outcome: npt.NDArray[np.bool_], rounds: int, rate: float = 0.1) -> Trees:
     """Boosted trees for the chance of `outcome`, by scikit-learn's histogram gradient boosting.
+
+    Args:
+        rounds: trees; each mends the share `rate` of what those before have left.
 
     A column without a single value splits nothing; the library takes none such, so it is given a constant.
 
@@ -99,7 +102,7 @@ def grow(matrix: Floats, outcome: npt.NDArray[np.bool_], rounds: int) -> Trees:
 
     grown = HistGradientBoostingClassifier(
         max_iter=rounds,
-        learning_rate=0.1,
+        learning_rate=rate,
         max_leaf_nodes=12,
         min_samples_leaf=40,
         l2_regularization=5.0,
