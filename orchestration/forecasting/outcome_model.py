@@ -203,7 +203,13 @@ def choose_calibration(chances: list[Floats], outcomes: list[Floats]) -> Calibra
     Args:
         chances, outcomes: out of time, a quarter each, oldest first: chances of winning, and 1 where it was won.
     """
-    filled = [(p, y) for p, y in zip(chances, outcomes, strict=True) if len(p) >= 100 and 0 < y.sum() < len(y)]
+    filled = [
+        # Quarters in order are put in order together much faster.
+        (p[order], y[order])
+        for p, y in zip(chances, outcomes, strict=True)
+        if len(p) >= 100 and 0 < y.sum() < len(y)
+        for order in [np.argsort(p, kind="stable")]
+    ]
     if len(filled) < LEAST_QUARTERS:
         return Calibration()
     as_told = np.array([log_loss(p, y) for p, y in filled])
