@@ -41,7 +41,7 @@ from orchestration.forecasting.predicting import (
     predict,
     tell_quarters,
 )
-from orchestration.forecasting.reviews import FAR, LOST, WON, Deals, Reviews, read_reviews
+from orchestration.forecasting.reviews import FAR, LOST, WON, Calendar, Clock, Deals, Reviews, read_reviews
 from orchestration.forecasting.trees import Trees, grow
 from orchestration.settings import Settings
 from orchestration.warehouse.tables import built_tables
@@ -445,6 +445,92 @@ def test_pooled_rates_are_drawn_towards_the_wider_group() -> None:
     assert np.isnan(chances).all() and np.isnan(base_rate)
 
 
+def reviews_of(calendar: Calendar, day: list[int], closed_on: list[int], **columns: list[int]) -> Reviews:
+    """Reviews at week ends, won deals unless said otherwise, of one type in one stage."""
+    reviews = Reviews.__new__(Reviews)
+    count = len(day)
+    reviews.calendar, reviews.day, reviews.closed_on = calendar, np.array(day), np.array(closed_on)
+    reviews.close_on = np.full(count, FAR)
+    reviews.outcome = np.array(columns.get("outcome", [WON] * count))
+    reviews.stage, reviews.stages = np.array(columns.get("stage", [1] * count)), ["", "First", "Second"]
+    reviews.kind, reviews.kinds = np.array(columns.get("kind", [0] * count)), ["new_business", "renewal"]
+    reviews.is_week_end = np.array(columns.get("is_week_end", [1] * count), dtype=bool)
+    return reviews
+
+
+@pytest.fixture
+def two_years() -> Calendar:
+    """2024 and 2025 by calendar quarters."""
+    days = pd.date_range("2024-01-01", "2025-12-31", unit="s")
+    numbers = {
+        name: moved.to_numpy(dtype="datetime64[D]").astype(np.int64)
+        for name, moved in (
+            ("first", days.to_period("Q").start_time.normalize()),
+            ("last", days.to_period("Q").end_time.normalize()),
+        )
+    }
+    return Calendar(
+        first=int(np.datetime64("2024-01-01").astype(int)),
+        starts={"quarter": numbers["first"]},
+        ends={"quarter": numbers["last"]},
+        season=days.quarter.to_numpy(dtype=np.int64) - 1,
+    )
+
+
+def day_of(text: str) -> int:
+    return int(np.datetime64(text).astype(int))
+
+
+def test_the_pace_of_a_week_is_its_seasons_drawn_to_that_of_all(two_years: Calendar) -> None:
+    """Eight hundred reviews, of which a hundred end within the week: one in eight is usual."""
+    # Three days after a review its week has one whole week left of the quarter, or five.
+    first, second, early = day_of("2024-03-18"), day_of("2024-06-17"), day_of("2024-02-19")
+    day = [first] * 200 + [second] * 200 + [early] * 400
+    ends = [first + 7] * 100 + [first + 8] * 100 + [FAR] * 600
+    reviews = reviews_of(two_years, day, ends)
+    pace = np.array(reviews.learn_clock(np.arange(800), day_of("2024-07-01")).pace)
+    # One week left: 100 ended of 50 expected in all seasons; of the 25 of a season all 100 and none.
+    every = (100 + 50) / (50 + 50)
+    assert pace[0, 1] == pytest.approx((100 + 50) / (25 + 50 / every))
+    assert pace[1, 1] == pytest.approx((0 + 50) / (25 + 50 / every))
+    assert pace[2:, 1] == pytest.approx([every] * 2)
+    # Five weeks left: none of 50 expected, all of them in the first season.
+    every = (0 + 50) / (50 + 50)
+    assert pace[0, 5] == pytest.approx((0 + 50) / (50 + 50 / every))
+    assert pace[1:, 5] == pytest.approx([every] * 3)
+    assert (np.delete(pace, [1, 5], axis=1) == 1).all()
+    # A week that is not over on the day before the quarter says nothing: those of June are the first left out.
+    fewer = np.array(reviews.learn_clock(np.arange(800), second + 7).pace)
+    assert fewer[1, 1] == pytest.approx((100 + 50) / (200 * 100 / 600 + 50))
+
+
+def test_a_deal_needs_what_won_deals_of_its_type_took_from_its_stage(two_years: Calendar) -> None:
+    took = [20] * 30 + [40] * 29 + [1] * 30 + [300, 9, 9]
+    start = day_of("2024-02-05")
+    reviews = reviews_of(
+        two_years,
+        [start] * len(took),
+        [start + days for days in took],
+        stage=[1] * 30 + [2] * 29 + [1] * 30 + [2, 2, 2],
+        kind=[0] * 59 + [1] * 30 + [0, 0, 0],
+        # The last three are known too late, no review of a week's end, and lost.
+        is_week_end=[1] * 90 + [0, 1],
+        outcome=[WON] * 91 + [LOST],
+    )
+    clock = reviews.learn_clock(np.arange(len(took)), start + 300)
+    # Twenty-nine reviews are too few for a time of their own; less than three days are taken for three.
+    assert clock.needed == {"new_business": {"First": 20.0}, "renewal": {"First": 3.0}}
+    assert clock.usual == 20.0
+    assert Clock(**json.loads(json.dumps(clock.to_json()))) == clock
+    asked = np.array([0, 30, 59])
+    columns = reviews.horizon_columns(asked, np.full(3, start + 14), replace(clock, pace=np.ones((4, 14)).tolist()))
+    assert columns[:, 0].tolist() == [14, 14, 14]
+    assert columns[:, 3] == pytest.approx([14 / 20, 14 / 20, 14 / 3])
+    # Nothing won yet: time is told as it is, in threes of days.
+    none = reviews.learn_clock(np.arange(len(took)), start)
+    assert (none.needed, none.usual) == ({}, 3.0)
+
+
 def test_calibration_mends_chances_that_are_too_sure_and_leaves_good_ones_alone() -> None:
     draw = np.random.default_rng(3)
     true = draw.random(20_000)
@@ -456,8 +542,22 @@ def test_calibration_mends_chances_that_are_too_sure_and_leaves_good_ones_alone(
     assert np.abs(mended.apply(sure) - true).mean() < 0.02 < np.abs(sure - true).mean()
     kept = choose_calibration([true[part] for part in parts], [won[part] for part in parts])
     assert np.abs(kept.apply(true) - true).mean() < 0.02
-    # One quarter alone is nothing to judge by.
-    assert choose_calibration([sure[:7000]], [won[:7000]]).kind == "none"
+    # Two quarters are nothing to judge by.
+    assert choose_calibration([sure[part] for part in parts[:2]], [won[part] for part in parts[:2]]).kind == "none"
+
+
+def test_calibration_that_would_mend_one_quarter_and_spoil_the_next_is_none() -> None:
+    """Chances that are too high by turns and too low: what one quarter teaches is wrong in another."""
+    draw = np.random.default_rng(8)
+    told = [draw.random(4000) for _ in range(6)]
+    outcomes = [
+        (draw.random(4000) < np.clip(chance + (0.15 if turn % 2 else -0.15), 0, 1)).astype(np.float64)
+        for turn, chance in enumerate(told)
+    ]
+    assert choose_calibration(told, outcomes).kind == "none"
+    # Too high by as much every time is mended.
+    steady = [(draw.random(4000) < np.clip(chance - 0.15, 0, 1)).astype(np.float64) for chance in told]
+    assert choose_calibration(told, steady).kind != "none"
 
 
 def test_trees_read_from_json_say_to_the_bit_what_the_library_said() -> None:
