@@ -109,6 +109,19 @@ def test_a_stage_and_a_signal_are_told_only_of_sellers_apart_from_their_peers(to
     assert (signalled.lost_count >= diagnosis.read_policy()["minimum_lost"]).all()
 
 
+def test_what_is_clearly_short_is_not_hidden_by_what_may_be_chance(told: pd.DataFrame) -> None:
+    rated = told[told.reason.isna() & (told.factor != "carried_over")]
+    short = rated[rated.is_clear]
+    assert set(short.seller_id) == set(rated[rated.verdict == "clear_gap"].seller_id) | set(
+        short[short.verdict == "far_short"].seller_id
+    )
+    for seller, factors in rated.groupby("seller_id"):
+        sure = factors[factors.is_clear] if factors.is_clear.any() else factors
+        first = sure.sort_values(["own_amount", "factor_order"]).iloc[0]
+        assert list(factors[factors.is_top].factor) == ([first.factor] if first.own_ratio < 1 else []), seller
+        assert int(first.factor_rank) == 1
+
+
 def test_hardly_an_ordinary_seller_is_called_far_short(told: pd.DataFrame, planted: pd.DataFrame) -> None:
     sellers = told.drop_duplicates("seller_id").set_index("seller_id")
     ordinary = sellers[~sellers.index.isin(planted.index) & sellers.reason.isna()]

@@ -288,7 +288,7 @@ drilled as (
     left join frequent on lost_counts.seller_id = frequent.seller_id
 ),
 
-ranked as (
+cleared as (
     select
         compared.*,
         split.peer_value as reference_value,
@@ -301,26 +301,34 @@ ranked as (
         split.chance_amount,
         split.log_own_sum,
         split.variance_sum,
-        case
-            when split.factor is not null and compared.is_actionable
-                then row_number() over (
-                    partition by compared.seller_id, compared.is_actionable order by split.own_amount, compared.factor_order
-                )
-        end as factor_rank
+        split.factor is not null and compared.is_actionable as is_ranked,
+        -- Clearly short: far enough, and not by chance; of the win rate it is enough that it is so in one stage.
+        coalesce(
+            exp(split.log_own) <= 1 - {{ people_policy('diagnosis_clear_share') }}
+            and (split.log_own + {{ z }} * sqrt(compared.variance) < 0 or compared.is_stage_clear),
+            false
+        ) as is_clear
     from compared
     left join split on compared.seller_id = split.seller_id and compared.factor = split.factor
+),
+
+-- What is sure comes before what may be chance, however much the latter would cost.
+ranked as (
+    select
+        cleared.*,
+        case
+            when is_ranked
+                then row_number() over (
+                    partition by seller_id, is_ranked order by case when is_clear then 0 else 1 end, own_amount, factor_order
+                )
+        end as factor_rank
+    from cleared
 ),
 
 topped as (
     select
         ranked.*,
-        coalesce(factor_rank = 1 and own_log < 0, false) as is_top,
-        -- Clearly short: far enough, and not by chance; of the win rate it is enough that it is so in one stage.
-        coalesce(
-            exp(own_log) <= 1 - {{ people_policy('diagnosis_clear_share') }}
-            and (own_log + {{ z }} * sqrt(variance) < 0 or is_stage_clear),
-            false
-        ) as is_clear
+        coalesce(factor_rank = 1 and own_log < 0, false) as is_top
     from ranked
 ),
 
