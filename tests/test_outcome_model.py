@@ -8,7 +8,7 @@ import json
 import shutil
 import subprocess
 import sys
-from dataclasses import replace
+from dataclasses import asdict, replace
 from datetime import date
 from pathlib import Path
 from types import SimpleNamespace
@@ -521,7 +521,7 @@ def test_a_deal_needs_what_won_deals_of_its_type_took_from_its_stage(two_years: 
     # Twenty-nine reviews are too few for a time of their own; less than three days are taken for three.
     assert clock.needed == {"new_business": {"First": 20.0}, "renewal": {"First": 3.0}}
     assert clock.usual == 20.0
-    assert Clock(**json.loads(json.dumps(clock.to_json()))) == clock
+    assert Clock(**json.loads(json.dumps(asdict(clock)))) == clock
     asked = np.array([0, 30, 59])
     columns = reviews.horizon_columns(asked, np.full(3, start + 14), replace(clock, pace=np.ones((4, 14)).tolist()))
     assert columns[:, 0].tolist() == [14, 14, 14]
@@ -565,7 +565,7 @@ def test_trees_read_from_json_say_to_the_bit_what_the_library_said() -> None:
     matrix = draw.normal(size=(3000, 5))
     matrix[draw.random(matrix.shape) < 0.1] = np.nan
     won = np.nan_to_num(matrix[:, 0]) + draw.normal(size=3000) > 0
-    grown = grow(matrix, won, 20)
+    grown = grow(matrix, won, 20, 0.1)
     read = Trees.from_json(json.loads(json.dumps(grown.to_json())))
     assert grown.compiled is not None and read.compiled is None
     assert np.array_equal(read.chance(matrix), grown.chance(matrix))
@@ -577,7 +577,7 @@ def test_a_number_that_is_never_known_is_in_no_tree_and_stops_nobody() -> None:
     matrix = draw.normal(size=(400, 3))
     won = matrix[:, 0] > 0
     matrix[:, 1] = np.nan
-    grown = grow(matrix, won, 5)
+    grown = grow(matrix, won, 5, 0.1)
     assert set(grown.column[grown.left != np.arange(len(grown.left))]) <= {0, 2}
     assert ((grown.chance(matrix) > 0.5) == won).mean() > 0.9
     frame = pd.DataFrame({"amount": [1.0, None], "owner_days": [None, None], "segment": ["SMB", None]})
@@ -592,7 +592,7 @@ def test_below_the_data_floor_pooled_rates_are_told_and_the_library_is_not_even_
     shutil.copytree(warehouse.settings.warehouse.parent, home / "warehouse")
     program = f"""
 import sys
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from orchestration.forecasting import predicting
 from orchestration.publish.candidate import read_build

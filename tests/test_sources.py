@@ -106,9 +106,9 @@ def test_a_system_is_read_to_a_release_and_no_secret_is_told(
     assert [run.exit_code for run in runs] == [0, 0], runs[-1].output
     assert "3 of 25 tables can be read" in runs[0].output
     # The doctor says every table that cannot be read; a run says six lines, and how many more there are.
-    for run, least, last in (runs[0], 22, True), (runs[1], 4, False):
+    for run, count, last in (runs[0], 22, True), (runs[1], 4, False):
         missing = set(re.findall(r"(\w+):? is not there for this user", run.output))
-        assert len(missing) == least and "Contact" in missing
+        assert len(missing) == count and "Contact" in missing
         assert ("DatedConversionRate" in missing) is last
     assert "salesforce: 20 more of these in manifest.json, and in sightline doctor" in runs[1].output
     assert runs[1].query("select opportunity_id, stage, amount from core.opportunities order by all") == [

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -22,8 +22,8 @@ from orchestration.forecasting.trees import Trees, grow, log_odds_of, logistic
 
 # How the pairs a model learns from are shared out among the horizons.
 PAIR_SHARES = {"month": 0.15, "quarter": 0.35, "next_quarter": 0.15, "days": 0.15, "ever": 0.20}
-ROUNDS = (75, 60, 30)
-RATES = (0.2, 0.1, 0.1)
+# Trees and learning rate of each question: ends, won, lost.
+GROWTH = ((75, 0.2), (60, 0.1), (30, 0.1))
 # Quarters without which nothing is known of how a calibration does in others.
 LEAST_QUARTERS = 3
 GUARDED_ROWS = 8_000
@@ -70,7 +70,7 @@ class QuarterModel:
         return {
             "quarter": self.quarter,
             "columns": {"features": self.columns.features, "values": self.columns.values},
-            "clock": self.clock.to_json(),
+            "clock": asdict(self.clock),
             "trees": [tree.to_json() for tree in self.trees] if self.trees else None,
             "refused": self.refused,
             "closed_deals": self.closed_deals,
@@ -128,9 +128,9 @@ def train(
         return QuarterModel(cutoff, columns, clock, None, refused, closed_deals, len(result))
     with one_thread():
         trees = (
-            grow(matrix, ends_by_then, ROUNDS[0], RATES[0]),
-            grow(matrix[ends_by_then], is_won[ends_by_then], ROUNDS[1], RATES[1]),
-            grow(matrix[ends_by_then & ~is_won], (result == LOST)[ends_by_then & ~is_won], ROUNDS[2], RATES[2]),
+            grow(matrix, ends_by_then, *GROWTH[0]),
+            grow(matrix[ends_by_then], is_won[ends_by_then], *GROWTH[1]),
+            grow(matrix[ends_by_then & ~is_won], (result == LOST)[ends_by_then & ~is_won], *GROWTH[2]),
         )
     return QuarterModel(cutoff, columns, clock, trees, refused, closed_deals, len(result))
 

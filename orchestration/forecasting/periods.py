@@ -308,7 +308,7 @@ class Forecaster:
         past = [p for p in past if p[0] >= first_day]
         if not past:
             return np.zeros(size), np.zeros(size)
-        season = season_of(calendar, start)
+        season = calendar.season[start - calendar.first]
         amounts, weights, chosen = [], [], []
         for past_start, past_end in past:
             first = max(past_start, past_end - distance + 1)
@@ -316,7 +316,7 @@ class Forecaster:
             new = inside[bookings.created_on[inside] > past_end - distance]
             chosen.append(new)
             amounts.append(float(bookings.amount[new].sum()))
-            weights.append(2.0 if season_of(calendar, past_start) == season else 1.0)
+            weights.append(2.0 if calendar.season[past_start - calendar.first] == season else 1.0)
         amount, weight = np.array(amounts), np.array(weights)
         growth = self._growth(day, float(np.average([end - p[1] for p in past], weights=weight)))
         mean = float(np.average(amount, weights=weight)) * growth
@@ -347,13 +347,6 @@ def earlier_periods(calendar: Calendar, period: str, start: int, count: int) -> 
         start = int(calendar.start_of(period, np.array([end]))[0])
         found.append((start, end))
     return found
-
-
-def season_of(calendar: Calendar, day: int) -> int:
-    """Month of the year in which the fiscal quarter begins: periods with the same are alike."""
-    start = int(calendar.start_of("quarter", np.array([day + 15]))[0])
-    # A 52/53-week quarter begins some days before or after the month.
-    return int((np.datetime64(start + 15, "D").astype("datetime64[M]").astype(int)) % 12)
 
 
 def past_cells(forecaster: Forecaster, from_quarter: int, as_of: int) -> Iterator[tuple[Cell, int]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import zlib
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -63,9 +63,6 @@ class Clock:
     needed: dict[str, dict[str, float]]
     usual: float
 
-    def to_json(self) -> dict[str, Any]:
-        return asdict(self)
-
 
 @dataclass
 class Deals:
@@ -122,8 +119,6 @@ class Reviews:
         """What the reviews of `base` tell of time, from what had ended before the cut-off."""
         rows = base[self.is_week_end[base]]
         won = rows[(self.outcome[rows] == WON) & (self.closed_on[rows] < cutoff)]
-        if not len(won):
-            return Clock(self._learn_pace(rows, cutoff).tolist(), {}, NEEDED_LEAST)
         left = pd.DataFrame(
             {"kind": self.kind[won], "stage": self.stage[won], "days": (self.closed_on - self.day)[won]}
         )
@@ -132,7 +127,7 @@ class Reviews:
         for kind, stage, median, size in told.itertuples(index=False):
             if size >= NEEDED_REVIEWS:
                 needed.setdefault(self.kinds[kind], {})[self.stages[stage]] = max(float(median), NEEDED_LEAST)
-        usual = max(float(left["days"].median()), NEEDED_LEAST)
+        usual = max(float(left["days"].median()), NEEDED_LEAST) if len(left) else NEEDED_LEAST
         return Clock(self._learn_pace(rows, cutoff).tolist(), needed, usual)
 
     def _learn_pace(self, rows: Ints, cutoff: int) -> Floats:
@@ -220,6 +215,7 @@ def arrange_reviews(frame: pd.DataFrame, calendar: Calendar, deals: Deals, polic
     place = np.searchsorted(deals.ids.astype(str), ids.astype(str)) if len(ids) else np.zeros(0, dtype=np.int64)
     drawn = {name: zlib.crc32(name.encode()) for name in pd.unique(frame["opportunity_id"])}
     lot = frame["opportunity_id"].map(drawn).to_numpy(dtype=np.uint64)
+    stage, stages = _numbered(frame["stage"])
     kind, kinds = pd.factorize(frame["opportunity_type"].astype(str), sort=True)
     return Reviews(
         frame=frame,
@@ -239,9 +235,9 @@ def arrange_reviews(frame: pd.DataFrame, calendar: Calendar, deals: Deals, polic
         deal=place.astype(np.int64),
         closed_on=deals.closed_on[place],
         outcome=deals.outcome[place],
-        stage=_numbered(frame["stage"]),
-        stages=["", *(str(name) for name in sorted(frame["stage"].dropna().unique()))],
-        time=_numbered(frame["stage_time"]),
+        stage=stage,
+        stages=stages,
+        time=_numbered(frame["stage_time"])[0],
         kind=kind.astype(np.int64),
         kinds=[str(name) for name in kinds],
         is_week_end=frame["is_week_end"].to_numpy(dtype=bool),
@@ -278,9 +274,10 @@ def _days(column: pd.Series[Any]) -> Ints:
     return np.where(np.isnat(values), FAR, values.astype(np.int64))
 
 
-def _numbered(column: pd.Series[Any]) -> Ints:
-    """Values numbered in their order, from 1; 0 is not known."""
-    return pd.factorize(column, sort=True)[0].astype(np.int64) + 1
+def _numbered(column: pd.Series[Any]) -> tuple[Ints, list[str]]:
+    """Values numbered in their order, from 1, and the name of each number; 0 is not known, and has none."""
+    numbers, names = pd.factorize(column, sort=True)
+    return numbers.astype(np.int64) + 1, ["", *map(str, names)]
 
 
 def _words(column: pd.Series[Any]) -> npt.NDArray[np.object_]:

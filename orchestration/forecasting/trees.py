@@ -85,13 +85,13 @@ ARRAYS: dict[str, type] = {
 }
 
 
-def grow(matrix: Floats, outcome: npt.NDArray[np.bool_], rounds: int, rate: float = 0.1) -> Trees:
+def grow(matrix: Floats, outcome: npt.NDArray[np.bool_], rounds: int, rate: float) -> Trees:
     """Boosted trees for the chance of `outcome`, by scikit-learn's histogram gradient boosting.
+
+    A column without a single value splits nothing; the library takes none such, so it is given a constant.
 
     Args:
         rounds: trees; each mends the share `rate` of what those before have left.
-
-    A column without a single value splits nothing; the library takes none such, so it is given a constant.
 
     Raises:
         ValueError: the trees as read here do not give what the library gives: it has changed what it keeps.
