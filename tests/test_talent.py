@@ -86,6 +86,7 @@ def test_every_figure_of_talent_and_fit_is_that_of_the_second_reckoning(
     assert silent[NUMBERS[1:]].isna().all().all() and silent.is_met.isna().all()
     for key, cell in expected.items():
         assert found.loc[key, "verdict"] == cell["verdict"], key
+        assert bool(found.loc[key, "is_met"]) == talent.is_met(key[1], cell, again.policy), key
         got = [float(found.loc[key, name]) for name in NUMBERS]
         assert got == pytest.approx([float(cell[name]) for name in NUMBERS], rel=1e-7, abs=1e-9), key
     assert len({name for _, name in expected}) >= (9 if as_of == DEMO_AS_OF else 6)

@@ -572,7 +572,7 @@ def _diagnosis(release: Release, seller: str) -> None:
         DIAGNOSIS,
         name="diagnosis",
         alt_text=f"The gap of {now.gap_amount:,.0f} split into six factors, each in own, accounts and chance",
-        caption="In one year most of a gap is chance. The own part is told from up to three years.",
+        caption="In one year most of a gap is chance. The own part is told from up to five years.",
     )
 
 

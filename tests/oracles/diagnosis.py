@@ -52,6 +52,27 @@ def read_sellers(extract: Path, as_of: pd.Timestamp, policy: dict[str, float]) -
     return pd.DataFrame(rows, columns=["seller", "role", "segment", "ramped_on"]).set_index("seller")
 
 
+def history_from(extract: Path, as_of: pd.Timestamp, opened: pd.Series, share: float) -> pd.Timestamp:
+    """The day by which that share of all outbound activities, and of all deals opened, had been seen."""
+    begun = []
+    for days in (outbound(extract).day, opened):
+        days = days[days <= as_of].sort_values()
+        if len(days):
+            # The first of these days on which no less than the share has been reached.
+            begun.append(days.iloc[math.ceil(len(days) * share - 1e-9) - 1])
+    return max(begun)
+
+
+def outbound(extract: Path) -> pd.DataFrame:
+    """What was done towards buyers, with its day."""
+    activities = pd.read_csv(extract / "crm/activities.csv", dtype=str).drop_duplicates("activity_id")
+    activities = activities[
+        (activities.direction == "outbound") & (activities.is_completed.fillna("true") == "true")
+    ].copy()
+    activities["day"] = pd.to_datetime(activities.occurred_at, utc=True).dt.tz_localize(None).dt.normalize()
+    return activities
+
+
 def liken(rows: pd.DataFrame, strength: float, has_source: bool, told: str = "measure") -> pd.Series:
     """What everybody of a job makes of like deals, each group leaning on the next wider one."""
     keys = ["stage", "role"]
@@ -79,9 +100,13 @@ def rep_diagnosis(extract: Path, as_of: pd.Timestamp) -> pd.DataFrame:
     start = (quarter - 3).start_time
     sellers = read_sellers(extract, as_of, policy)
     sellers = sellers[sellers.ramped_on <= start].copy()
-    sellers["since"] = sellers.ramped_on.clip(lower=(quarter - 11).start_time)
-
     facts = conversion.load([extract])
+    told = [one for one in conversion.opportunities(facts, as_of.date()) if not one.is_deleted]
+    opened = pd.Series([pd.Timestamp(one.created_on) for one in told])
+    begun = history_from(extract, as_of, opened, policy["history_share"])
+    oldest = (quarter - int(policy["evidence_quarters"]) + 1).start_time
+    sellers["since"] = sellers.ramped_on.clip(lower=max(oldest, begun))
+
     deals = pd.DataFrame(
         [
             {
@@ -96,8 +121,8 @@ def rep_diagnosis(extract: Path, as_of: pd.Timestamp) -> pd.DataFrame:
                 "created": pd.Timestamp(one.created_on),
                 "closed": pd.Timestamp(one.closed_on),
             }
-            for one in conversion.opportunities(facts, as_of.date())
-            if not one.is_deleted and one.owner_id in sellers.index
+            for one in told
+            if one.owner_id in sellers.index
         ]
     ).set_index("deal")
     for column in ("role", "since"):
@@ -111,13 +136,9 @@ def rep_diagnosis(extract: Path, as_of: pd.Timestamp) -> pd.DataFrame:
         "decided": is_decided & (deals.closed >= start),
     }
 
-    activities = pd.read_csv(extract / "crm/activities.csv", dtype=str).drop_duplicates("activity_id")
-    activities = activities[
-        (activities.direction == "outbound")
-        & (activities.is_completed.fillna("true") == "true")
-        & activities.user_id.isin(sellers.index)
-    ]
-    day = pd.to_datetime(activities.occurred_at, utc=True).dt.tz_localize(None).dt.normalize()
+    activities = outbound(extract)
+    activities = activities[activities.user_id.isin(sellers.index)]
+    day = activities.day
     since = activities.user_id.map(sellers["since"])
     sellers["work"] = activities[(day >= since) & (day <= end)].groupby("user_id").size()
     sellers["work_now"] = activities[(day >= start) & (day <= end)].groupby("user_id").size()

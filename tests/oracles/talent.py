@@ -47,10 +47,6 @@ class Company:
         }
         self.without_record = {str(seller) for seller in sellers.index[sellers.ramped_on > self.end]}
         sellers = sellers[sellers.ramped_on <= self.start].copy()
-        sellers["since"] = sellers.ramped_on.clip(lower=(last - 11).start_time)
-        sellers["days"] = (self.end - sellers.since).dt.days + 1
-        self.sellers = sellers
-        self.first = sellers.since.min()
         self.deals = pd.DataFrame(
             [
                 {
@@ -69,6 +65,12 @@ class Company:
                 if not one.is_deleted
             ]
         ).set_index("deal")
+        begun = diagnosis.history_from(extract, as_of, self.deals.created, self.policy["diagnosis_history_share"])
+        oldest = (last - int(self.policy["diagnosis_evidence_quarters"]) + 1).start_time
+        sellers["since"] = sellers.ramped_on.clip(lower=max(oldest, begun))
+        sellers["days"] = (self.end - sellers.since).dt.days + 1
+        self.sellers = sellers
+        self.first = sellers.since.min()
 
     def read(self, entity: str, key: list[str]) -> pd.DataFrame:
         rows = pd.read_csv(self.extract / f"crm/{entity}.csv", dtype=str)
@@ -285,6 +287,20 @@ def criteria(company: Company) -> dict[tuple[str, str], dict[str, Any]]:
     return found
 
 
+def is_met(criterion: str, cell: dict[str, Any], policy: dict[str, float]) -> bool:
+    """Whether the rule of the criterion holds."""
+    if criterion in ("deal_yield", "collaboration"):
+        return str(cell["verdict"]) == "above_peers"
+    if criterion in ("win_rate", "deal_size"):
+        return bool(cell["value"] >= policy["talent_expert_ratio"])
+    if criterion == "discount_discipline":
+        return str(cell["verdict"]) != "below_peers"
+    # The end on the good side, as many standard errors away as the policy says.
+    end = cell["value_low"] if criterion == "calibration" else cell["value_high"]
+    good = cell["value"] + (end - cell["value"]) * policy["talent_against_z"] / Z
+    return bool(good <= cell["norm"] if criterion == "calibration" else good >= cell["norm"])
+
+
 def talent(company: Company, told: dict[tuple[str, str], dict[str, Any]]) -> dict[tuple[str, str], str]:
     """The verdict of every seller and track."""
     policy, verdicts = company.policy, {}
@@ -296,20 +312,15 @@ def talent(company: Company, told: dict[tuple[str, str], dict[str, Any]]) -> dic
         for track, names in tracks.items():
             cells = {name: told[seller, name] for name in names if (seller, name) in told}
             low = cells.get("true_attainment")
-            above = cells.get("true_attainment" if track == "expert" else "collaboration")
+            above = cells.get("deal_yield" if track == "expert" else "collaboration")
             if low and low["p_low"] > policy["talent_low_probability"] and low["m"] < 0:
                 verdict = "low_performer"
-            elif above is None or (track == "expert" and "deal_yield" not in cells):
+            elif above is None or (track == "expert" and not {"win_rate", "deal_size"} <= set(cells)):
                 verdict = "not_enough_data"
             elif len(cells) < policy["talent_minimum_criteria"]:
                 verdict = "not_enough_data"
             else:
-                holds = above["verdict"] == "above_peers"
-                for name, cell in cells.items():
-                    if name in ("win_rate", "deal_size"):
-                        holds &= cell["value"] >= policy["talent_expert_ratio"]
-                    else:
-                        holds &= cell["verdict"] != "below_peers"
+                holds = all(is_met(name, cell, policy) for name, cell in cells.items())
                 verdict = "high_potential" if holds else "no_statement"
             verdicts[seller, track] = verdict
     return verdicts

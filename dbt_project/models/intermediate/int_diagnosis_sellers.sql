@@ -6,6 +6,16 @@ with reps as (
     select * from {{ ref('reps') }}
 ),
 
+activities as (
+    select * from {{ ref('int_activities_known') }}
+    where direction = 'outbound' and coalesce(is_completed, true) and not _is_deleted
+),
+
+opportunities as (
+    select * from {{ ref('opportunities') }}
+    where not is_deleted
+),
+
 quarters as (
     select
         quarter_start,
@@ -30,6 +40,51 @@ jobs_now as (
         coalesce(segment, '') as segment
     from reps
     where is_current
+),
+
+-- Days of which nothing is on record are nobody's record: who has been there for longer would seem to have done less.
+done as (
+    select
+        'activity' as kind,
+        cast(occurred_at as date) as day
+    from activities
+    union all
+    select
+        'opened' as kind,
+        created_on as day
+    from opportunities
+),
+
+daily as (
+    select
+        kind,
+        day,
+        count(*) as done_count
+    from done
+    where day <= {{ as_of_date() }}
+    group by kind, day
+),
+
+done_so_far as (
+    select
+        kind,
+        day,
+        sum(done_count) over (partition by kind order by day) as done_count,
+        sum(done_count) over (partition by kind) as total
+    from daily
+),
+
+kinds as (
+    select
+        kind,
+        min(day) as history_from
+    from done_so_far
+    where done_count >= total * {{ people_policy('diagnosis_history_share') }}
+    group by kind
+),
+
+histories as (
+    select max(history_from) as history_from from kinds
 ),
 
 -- Another job or segment ends what came before it.
@@ -85,9 +140,10 @@ final as (
         end as window_reason,
         spans.window_start,
         spans.window_end,
-        greatest(spans.record_start, sellers.ramped_on) as record_start
+        greatest(spans.record_start, sellers.ramped_on, coalesce(histories.history_from, sellers.ramped_on)) as record_start
     from sellers
     cross join spans
+    cross join histories
 )
 
 select * from final

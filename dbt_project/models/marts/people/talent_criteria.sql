@@ -57,7 +57,7 @@ sessions as (
 
 policy as (
     select
-        {%- for name in ('minimum_joined', 'minimum_days', 'minimum_controls', 'minimum_cases', 'expert_ratio') %}
+        {%- for name in ('minimum_joined', 'minimum_days', 'minimum_controls', 'minimum_cases', 'expert_ratio', 'against_z') %}
         {{ people_policy('talent_' ~ name) }} as {{ name }},
         {%- endfor %}
         {{ people_policy('diagnosis_minimum_peers') }} as minimum_peers,
@@ -437,7 +437,10 @@ final as (
             when judged.reason is not null then null
             when judged.rule = 'above' then judged.verdict = 'above_peers'
             when judged.rule = 'at_least' then judged.value >= policy.expert_ratio
-            else judged.verdict != 'below_peers'
+            when judged.stated is not null then judged.verdict != 'below_peers'
+            -- Several criteria must not be below: each at so many standard errors that chance seldom refuses anybody.
+            when judged.higher_is_better then judged.value + (judged.value_high - judged.value) * policy.against_z / {{ z }} >= judged.norm
+            else judged.value - (judged.value - judged.value_low) * policy.against_z / {{ z }} <= judged.norm
         end as is_met,
         case when judged.record_start <= judged.window_end then judged.record_start end as record_start,
         judged.window_end,
