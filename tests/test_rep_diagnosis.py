@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import duckdb
@@ -11,6 +12,7 @@ import pytest
 
 from tests.conftest import DEMO_AS_OF, Run
 from tests.oracles import diagnosis
+from tests.warehouse import Warehouse
 
 FACTOR_OF = {
     "activity": "activities",
@@ -32,8 +34,7 @@ def planted(full_extract: Path) -> pd.DataFrame:
     return pd.read_csv(full_extract / "truth/people.csv").groupby("user_id").first()
 
 
-def test_estimates_and_contributions_are_those_of_the_second_reckoning(full_extract: Path, told: pd.DataFrame) -> None:
-    expected = diagnosis.rep_diagnosis(full_extract, pd.Timestamp(DEMO_AS_OF))
+def assert_same(expected: pd.DataFrame, told: pd.DataFrame) -> None:
     assert expected.seller_id.nunique() >= 20
     both = expected.merge(told[told.reason.isna()], on=["seller_id", "factor"], how="outer", suffixes=("_again", ""))
     assert len(both) == len(expected) == told.reason.isna().sum()
@@ -43,6 +44,37 @@ def test_estimates_and_contributions_are_those_of_the_second_reckoning(full_extr
         # To the cent; rounding of sums so far is within two units of the fourth decimal.
         again = both[f"{column}_again"].to_numpy(dtype=float)
         np.testing.assert_allclose(both[column].to_numpy(dtype=float), again, rtol=0, atol=0.0003, err_msg=column)
+
+
+def test_estimates_and_contributions_are_those_of_the_second_reckoning(full_extract: Path, told: pd.DataFrame) -> None:
+    assert_same(diagnosis.rep_diagnosis(full_extract, pd.Timestamp(DEMO_AS_OF)), told)
+
+
+@pytest.mark.long
+def test_who_was_there_before_activities_were_kept_has_not_done_less(
+    full_run: Run, full_extract: Path, told: pd.DataFrame, tmp_path: Path
+) -> None:
+    kept_since = "2024-10-01"
+    less = tmp_path / "extract"
+    shutil.copytree(full_extract, less, ignore=shutil.ignore_patterns("truth"))
+    activities = pd.read_csv(less / "crm/activities.csv", dtype=str, keep_default_na=False)
+    activities[activities.occurred_at >= kept_since].to_csv(less / "crm/activities.csv", index=False)
+    short = Warehouse(full_run, tmp_path / "home", ["people.rep_diagnosis"])
+    short.load([less])
+    short.build(DEMO_AS_OF, predict_again=False)
+    with duckdb.connect(str(short.database), read_only=True) as connection:
+        again = connection.execute("select * from people.rep_diagnosis").df()
+
+    assert_same(diagnosis.rep_diagnosis(less, pd.Timestamp(DEMO_AS_OF)), again)
+    # Deals are told from as before.
+    rates = again[again.factor == "win_rate"].set_index("seller_id").sort_index()
+    before = told[told.factor == "win_rate"].set_index("seller_id").sort_index()
+    assert rates.record_start.equals(before.record_start) and rates.n.equals(before.n)
+    # Some were there for years before and some came after; neither are short of what all do.
+    work = again[(again.factor == "activities") & again.reason.isna()]
+    is_old = work.record_start < pd.Timestamp(kept_since)
+    assert is_old.sum() >= 20 and (~is_old).sum() >= 1
+    assert 0.9 < work[is_old].own_ratio.median() / work[~is_old].own_ratio.median() < 1.1
 
 
 def test_contributions_add_up_to_the_gap_exactly_for_every_seller(full_run: Run) -> None:

@@ -52,15 +52,10 @@ def read_sellers(extract: Path, as_of: pd.Timestamp, policy: dict[str, float]) -
     return pd.DataFrame(rows, columns=["seller", "role", "segment", "ramped_on"]).set_index("seller")
 
 
-def history_from(extract: Path, as_of: pd.Timestamp, opened: pd.Series, share: float) -> pd.Timestamp:
-    """The day by which that share of all outbound activities, and of all deals opened, had been seen."""
-    begun = []
-    for days in (outbound(extract).day, opened):
-        days = days[days <= as_of].sort_values()
-        if len(days):
-            # The first of these days on which no less than the share has been reached.
-            begun.append(days.iloc[math.ceil(len(days) * share - 1e-9) - 1])
-    return max(begun)
+def history_from(days: pd.Series, as_of: pd.Timestamp, share: float) -> pd.Timestamp:
+    """The first day by which no less than that share of what happened on these days had been seen."""
+    days = days[days <= as_of].sort_values()
+    return days.iloc[math.ceil(len(days) * share - 1e-9) - 1] if len(days) else pd.Timestamp.min
 
 
 def outbound(extract: Path) -> pd.DataFrame:
@@ -103,9 +98,11 @@ def rep_diagnosis(extract: Path, as_of: pd.Timestamp) -> pd.DataFrame:
     facts = conversion.load([extract])
     told = [one for one in conversion.opportunities(facts, as_of.date()) if not one.is_deleted]
     opened = pd.Series([pd.Timestamp(one.created_on) for one in told])
-    begun = history_from(extract, as_of, opened, policy["history_share"])
+    begun = history_from(opened, as_of, policy["history_share"])
     oldest = (quarter - int(policy["evidence_quarters"]) + 1).start_time
     sellers["since"] = sellers.ramped_on.clip(lower=max(oldest, begun))
+    activities = outbound(extract)
+    sellers["at_work"] = sellers.since.clip(lower=history_from(activities.day, as_of, policy["history_share"]))
 
     deals = pd.DataFrame(
         [
@@ -125,32 +122,33 @@ def rep_diagnosis(extract: Path, as_of: pd.Timestamp) -> pd.DataFrame:
             if one.owner_id in sellers.index
         ]
     ).set_index("deal")
-    for column in ("role", "since"):
+    for column in ("role", "since", "at_work"):
         deals[column] = deals.seller.map(sellers[column])
     deals["is_won"] = deals.outcome == "won"
     is_decided = deals.outcome.notna() & (deals.closed <= end)
     of_record = {"opened": (deals.created >= deals.since) & (deals.created <= end)}
+    of_record["opened_at_work"] = (deals.created >= deals.at_work) & (deals.created <= end)
     of_record["decided"] = is_decided & (deals.closed >= deals.since)
     of_window = {
         "opened": (deals.created >= start) & (deals.created <= end),
         "decided": is_decided & (deals.closed >= start),
     }
 
-    activities = outbound(extract)
     activities = activities[activities.user_id.isin(sellers.index)]
     day = activities.day
-    since = activities.user_id.map(sellers["since"])
+    since = activities.user_id.map(sellers["at_work"])
     sellers["work"] = activities[(day >= since) & (day <= end)].groupby("user_id").size()
     sellers["work_now"] = activities[(day >= start) & (day <= end)].groupby("user_id").size()
     for name in ("opened", "decided"):
         sellers[name] = deals[of_record[name]].groupby("seller").size()
         sellers[f"{name}_now"] = deals[of_window[name]].groupby("seller").size()
+    sellers["opened_at_work"] = deals[of_record["opened_at_work"]].groupby("seller").size()
     won_now = deals[of_window["decided"] & deals.is_won].groupby("seller")
     sellers["won_now"], sellers["booked"] = won_now.size(), won_now.amount.sum()
     renewals = deals[of_window["opened"] & (deals.opportunity_type == "renewal")]
     sellers["book"] = renewals.groupby("seller").account.nunique()
     sellers = sellers.fillna({name: 0 for name in sellers.columns if sellers[name].dtype == float})
-    sellers["days"] = (end - sellers.since).dt.days + 1
+    sellers["days"] = ((end - sellers.at_work).dt.days + 1).clip(lower=0)
 
     visits = funnel.visits(facts, as_of.date())
     visits = visits[visits.opportunity_id.isin(deals.index)].join(deals, on="opportunity_id")
@@ -179,8 +177,8 @@ def rep_diagnosis(extract: Path, as_of: pd.Timestamp) -> pd.DataFrame:
     # Norms and skills of each factor.
     norm, skill = pd.DataFrame(index=sellers.index), pd.DataFrame(index=sellers.index)
     peers = sellers.groupby(["role", "segment"])
-    sums = {name: peers[name].transform("sum") for name in ("work", "days", "opened", "decided")}
-    pace, yielded = sums["work"] / sums["days"], sums["opened"] / sums["work"]
+    sums = {name: peers[name].transform("sum") for name in ("work", "days", "opened", "opened_at_work", "decided")}
+    pace, yielded = sums["work"] / sums["days"], sums["opened_at_work"] / sums["work"]
     usual_book = peers.book.transform("median")
     ratio = (sellers.book.clip(lower=1) / usual_book).where(usual_book >= 1, 1.0)
     norm["activities"] = pace * ((end - start).days + 1) * ratio
@@ -188,7 +186,7 @@ def rep_diagnosis(extract: Path, as_of: pd.Timestamp) -> pd.DataFrame:
     skill["activities"] = (sellers.work + k) / (pace * sellers.days * ratio + k)
     norm["opportunities_per_activity"] = yielded
     k = policy["creation_strength"]
-    skill["opportunities_per_activity"] = (sellers.opened + k) / (sellers.work * yielded + k)
+    skill["opportunities_per_activity"] = (sellers.opened_at_work + k) / (sellers.work * yielded + k)
     by_seller = {name: rows.groupby("seller") for name, rows in measured.items()}
     usual = sellers.role.map(landings.groupby("role").measure.mean())
     expected = by_seller["landing"].norm.sum().reindex(sellers.index).fillna(0.0)

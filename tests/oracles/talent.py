@@ -65,7 +65,7 @@ class Company:
                 if not one.is_deleted
             ]
         ).set_index("deal")
-        begun = diagnosis.history_from(extract, as_of, self.deals.created, self.policy["diagnosis_history_share"])
+        begun = diagnosis.history_from(self.deals.created, as_of, self.policy["diagnosis_history_share"])
         oldest = (last - int(self.policy["diagnosis_evidence_quarters"]) + 1).start_time
         sellers["since"] = sellers.ramped_on.clip(lower=max(oldest, begun))
         sellers["days"] = (self.end - sellers.since).dt.days + 1

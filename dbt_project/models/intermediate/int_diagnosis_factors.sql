@@ -51,7 +51,7 @@ policy as (
 worked as (
     select
         ramped.seller_id,
-        count(case when activities.occurred_on >= ramped.record_start then 1 end) as record_count,
+        count(case when activities.occurred_on >= ramped.work_start then 1 end) as record_count,
         count(case when activities.occurred_on >= ramped.window_start then 1 end) as window_count
     from ramped
     inner join activities on ramped.seller_id = activities.user_id and activities.occurred_on <= ramped.window_end
@@ -65,6 +65,7 @@ deals as (
         ramped.window_start,
         ramped.window_end,
         ramped.record_start,
+        ramped.work_start,
         opportunities.opportunity_id,
         opportunities.account_id,
         coalesce(opportunities.opportunity_type, '') as opportunity_type,
@@ -83,6 +84,7 @@ dealt as (
     select
         seller_id,
         count(case when created_on between record_start and window_end then 1 end) as opened_record,
+        count(case when created_on between work_start and window_end then 1 end) as opened_at_work,
         count(case when created_on between window_start and window_end then 1 end) as opened_window,
         count(case when not is_open and closed_on between record_start and window_end then 1 end) as decided_record,
         count(case when not is_open and not is_won and closed_on between window_start and window_end then 1 end) as failed_window,
@@ -112,13 +114,14 @@ totals as (
         coalesce(worked.record_count, 0) as activities_record,
         coalesce(worked.window_count, 0) as activities_window,
         coalesce(dealt.opened_record, 0) as opened_record,
+        coalesce(dealt.opened_at_work, 0) as opened_at_work,
         coalesce(dealt.opened_window, 0) as opened_window,
         coalesce(dealt.decided_record, 0) as decided_record,
         coalesce(dealt.failed_window, 0) + coalesce(won.won_window, 0) as decided_window,
         coalesce(won.won_window, 0) as won_window,
         coalesce(won.booked_amount, 0) as booked_amount,
         coalesce(dealt.book, 0) as book,
-        {{ day_count('ramped.record_start', 'ramped.window_end') }} + 1 as record_days,
+        greatest({{ day_count('ramped.work_start', 'ramped.window_end') }} + 1, 0) as work_days,
         {{ day_count('ramped.window_start', 'ramped.window_end') }} + 1 as window_days
     from ramped
     left join worked on ramped.seller_id = worked.seller_id
@@ -130,8 +133,8 @@ peers as (
     select
         role,
         peer_segment,
-        cast(sum(activities_record) as double) / nullif(sum(record_days), 0) as activities_a_day,
-        cast(sum(opened_record) as double) / nullif(sum(activities_record), 0) as opened_an_activity,
+        cast(sum(activities_record) as double) / nullif(sum(work_days), 0) as activities_a_day,
+        cast(sum(opened_at_work) as double) / nullif(sum(activities_record), 0) as opened_an_activity,
         cast(sum(decided_record) as double) / nullif(sum(opened_record), 0) as decided_an_opened,
         median(cast(book as double)) as book
     from totals
@@ -358,7 +361,7 @@ factors as (
         cast(activities_record as bigint) as n,
         activities_a_day * window_days * book_ratio as norm,
         (activities_record + activity_strength)
-        / (activities_a_day * record_days * book_ratio + activity_strength) as skill,
+        / (activities_a_day * work_days * book_ratio + activity_strength) as skill,
         1 / (activities_record + activity_strength) as variance
     from landed
     union all
@@ -367,10 +370,10 @@ factors as (
         'opportunities_per_activity' as factor,
         cast(opened_window as double) / nullif(activities_window, 0) as seller_value,
         cast(opened_window as double) as level_value,
-        cast(opened_record as bigint) as n,
+        cast(opened_at_work as bigint) as n,
         opened_an_activity as norm,
-        (opened_record + creation_strength) / (activities_record * opened_an_activity + creation_strength) as skill,
-        1 / (opened_record + creation_strength) as variance
+        (opened_at_work + creation_strength) / (activities_record * opened_an_activity + creation_strength) as skill,
+        1 / (opened_at_work + creation_strength) as variance
     from landed
     union all
     select

@@ -84,7 +84,10 @@ kinds as (
 ),
 
 histories as (
-    select max(history_from) as history_from from kinds
+    select
+        max(case when kind = 'opened' then history_from end) as deals_from,
+        max(case when kind = 'activity' then history_from end) as work_from
+    from kinds
 ),
 
 -- Another job or segment ends what came before it.
@@ -140,7 +143,11 @@ final as (
         end as window_reason,
         spans.window_start,
         spans.window_end,
-        greatest(spans.record_start, sellers.ramped_on, coalesce(histories.history_from, sellers.ramped_on)) as record_start
+        greatest(spans.record_start, sellers.ramped_on, coalesce(histories.deals_from, sellers.ramped_on)) as record_start,
+        greatest(
+            spans.record_start, sellers.ramped_on,
+            coalesce(histories.deals_from, sellers.ramped_on), coalesce(histories.work_from, sellers.ramped_on)
+        ) as work_start
     from sellers
     cross join spans
     cross join histories
