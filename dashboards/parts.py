@@ -153,8 +153,9 @@ def show_table(
         elif pd.api.types.is_datetime64_any_dtype(frame[column]):
             config[column] = st.column_config.DateColumn(heads[column], help=meaning, format="YYYY-MM-DD")
         elif pd.api.types.is_numeric_dtype(frame[column]):
+            written = (formats or {}).get(column) or _number_format(column)
             config[column] = st.column_config.NumberColumn(
-                heads[column], help=meaning, format=(formats or {}).get(column) or _number_format(column)
+                heads[column], help=meaning, format=written, width=number_width(frame[column], heads[column], written)
             )
         else:
             config[column] = st.column_config.TextColumn(heads[column], help=meaning)
@@ -309,6 +310,19 @@ def _number_format(column: str) -> str | None:
     ):
         return "%,.0f"
     return None
+
+
+def number_width(numbers: pd.Series[Any], head: str, written: str | None) -> int | None:
+    """Pixels of a column of large numbers most of whose cells are empty; None where the grid finds a width itself.
+
+    The grid takes the few long cells of such a column for strays and shows of them the last digits alone, which is
+    another number.
+    """
+    told = numbers.dropna()
+    if written != "%,.0f" or told.empty or 2 * len(told) > len(numbers):
+        return None
+    longest = max(len(f"{least:,.0f}") for least in (told.min(), told.max()))
+    return 8 * max(longest, len(head)) + 24
 
 
 def _safe(frame: pd.DataFrame) -> pd.DataFrame:

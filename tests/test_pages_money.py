@@ -16,6 +16,7 @@ from dashboards.access import viewer_of
 from dashboards.filters import Chosen, current_period
 from dashboards.pages import funnel as funnel_page
 from dashboards.pages import pricing, reconciliation
+from dashboards.parts import number_width
 from dashboards.release import Release
 from tests import browser
 from tests.browser import NARROW, drawn, every_part, figures, opened, overflow, part, text, widths
@@ -484,3 +485,23 @@ def test_who_sees_some_rows_is_not_told_that_there_are_no_others(full_run: Run) 
             assert funnel_page.left_over(release, chosen) == 0
         finally:
             release.close()
+
+
+@pytest.mark.parametrize(
+    ("numbers", "head", "written", "pixels"),
+    [
+        # Nine characters of eight pixels, and the margins: one number among eight empty cells.
+        ([9_763_907.4, *[None] * 8], "Median", "%,.0f", 96),
+        # The minus is a character too.
+        ([-12_345_678.0, 1.0, *[None] * 8], "Gap", "%,.0f", 112),
+        ([1.0, *[None] * 8], "Amount of the gap", "%,.0f", 160),
+        # The grid finds these widths itself.
+        ([9_763_907.4] * 9, "Median", "%,.0f", None),
+        ([0.5, *[None] * 8], "Chance", "percent", None),
+        ([None] * 9, "Median", "%,.0f", None),
+    ],
+)
+def test_a_large_number_among_empty_cells_is_shown_whole(
+    numbers: list[float | None], head: str, written: str, pixels: int | None
+) -> None:
+    assert number_width(pd.Series(numbers, dtype=float), head, written) == pixels
