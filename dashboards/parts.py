@@ -321,7 +321,7 @@ def number_width(numbers: pd.Series[Any], head: str, written: str | None) -> int
     told = numbers.dropna()
     if written != "%,.0f" or told.empty or 2 * len(told) > len(numbers):
         return None
-    longest = max(len(f"{least:,.0f}") for least in (told.min(), told.max()))
+    longest = max(len(f"{end:,.0f}") for end in (told.min(), told.max()))
     return 8 * max(longest, len(head)) + 24
 
 
